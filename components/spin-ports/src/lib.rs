@@ -1,0 +1,1 @@
+//! airside ports on Spin.

@@ -1,0 +1,2 @@
+//! airside-demo
+fn main() {}

@@ -1,0 +1,2 @@
+//! airside-devhost
+fn main() {}

@@ -1,0 +1,2 @@
+//! airside: an OpenID Connect login and an access-token gate for the edge.
+#![forbid(unsafe_code)]

@@ -1,2 +1,19 @@
-//! airside: an OpenID Connect login and an access-token gate for the edge.
+//! airside puts the two checks of an airport in front of web apps and APIs at the edge.
+//!
+//! *Passport control* is login: an OpenID Connect relying party that verifies the ID token,
+//! a letter addressed to the client, and opens an encrypted cookie session. *The boarding
+//! gate* is [`endpoint::authorize`]: it verifies the access token, a letter addressed to the
+//! API, and only then routes to the upstream and tells it who is calling.
+//!
+//! This library holds all protocol logic and names no host. It reads no clock, no
+//! environment and no file: everything from outside comes through [`ports`]. The modules in
+//! reading order, each of which may use only those above it:
 #![forbid(unsafe_code)]
+
+// Layer 0: words.
+pub mod encoding;
+pub mod secret;
+pub mod time;
+pub mod url;
+// Layer 1: the outside world.
+pub mod ports;

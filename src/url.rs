@@ -1,0 +1,442 @@
+//! The URLs of the protocol, each parsed once into a type of its own.
+//!
+//! `http::Uri` splits, these types decide. The original text is kept wherever equality is by
+//! exact string (issuer: OpenID Connect Discovery section 4.3; redirect_uri: RFC 9700 section 2.1).
+
+use std::fmt;
+use std::str::FromStr;
+
+use http::Uri;
+use thiserror::Error;
+
+/// Why a text is not the URL it should be.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum UrlError {
+    /// Has a fragment, a query or user information where none may be.
+    #[error("must have no fragment, query or user information")]
+    ExtraPart,
+    /// Not `https`, and not `http` on a loopback address.
+    #[error("must be https (or http on a loopback address, for development)")]
+    Insecure,
+    /// Not an absolute URL with a host.
+    #[error("must be an absolute URL")]
+    Malformed,
+    /// Has a path where only an origin may be.
+    #[error("must be an origin, without a path")]
+    NotAnOrigin,
+}
+
+/// An absolute `https` URL, or `http` on a loopback address (development). No fragment, no
+/// user information; a query is allowed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HttpsUrl {
+    text: String,
+    origin: Origin,
+    path_start: usize,
+}
+
+impl HttpsUrl {
+    /// The text as it was given.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Scheme, host and port.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Path and query as given; may be empty.
+    pub fn path_and_query(&self) -> &str {
+        self.text.get(self.path_start..).unwrap_or_default()
+    }
+
+    /// True when the URL has a query.
+    pub fn has_query(&self) -> bool {
+        self.text.contains('?')
+    }
+}
+
+impl FromStr for HttpsUrl {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        if text.contains('#') || text.contains('\\') || !text.bytes().all(|b| b.is_ascii_graphic())
+        {
+            return Err(if text.contains('#') {
+                UrlError::ExtraPart
+            } else {
+                UrlError::Malformed
+            });
+        }
+        let uri: Uri = text.parse().map_err(|_| UrlError::Malformed)?;
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+            return Err(UrlError::Malformed);
+        };
+        if authority.as_str().contains('@') {
+            return Err(UrlError::ExtraPart);
+        }
+        if authority.host().is_empty() || authority.as_str().ends_with(':') {
+            return Err(UrlError::Malformed);
+        }
+        match scheme {
+            "https" => {}
+            "http" if is_loopback(authority.host()) => {}
+            _ => return Err(UrlError::Insecure),
+        }
+        let path_start = scheme.len() + "://".len() + authority.as_str().len();
+        let origin = Origin::new(scheme, authority.host(), authority.port_u16());
+        Ok(HttpsUrl {
+            text: text.to_owned(),
+            origin,
+            path_start,
+        })
+    }
+}
+
+impl fmt::Display for HttpsUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// True for `localhost` and the loopback addresses.
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || bare
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Scheme, host and port (RFC 6454), in lower case and without the scheme's default port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Origin(String);
+
+impl Origin {
+    fn new(scheme: &str, host: &str, port: Option<u16>) -> Self {
+        let host = host.to_ascii_lowercase();
+        let default = if scheme == "https" { 443 } else { 80 };
+        match port {
+            Some(port) if port != default => Origin(format!("{scheme}://{host}:{port}")),
+            _ => Origin(format!("{scheme}://{host}")),
+        }
+    }
+
+    /// As in an `Origin` header: `https://host` or `https://host:port`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Host and port as in a `Host` header.
+    pub fn authority(&self) -> &str {
+        self.0
+            .split_once("://")
+            .map_or("", |(_, authority)| authority)
+    }
+
+    /// `https` or `http`.
+    pub fn scheme(&self) -> &str {
+        self.0.split_once("://").map_or("", |(scheme, _)| scheme)
+    }
+}
+
+impl FromStr for Origin {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        let url: HttpsUrl = text.parse()?;
+        match url.path_and_query() {
+            "" | "/" => Ok(url.origin),
+            _ => Err(UrlError::NotAnOrigin),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An issuer identifier, compared as the exact string it was given as.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Issuer(HttpsUrl);
+
+impl Issuer {
+    /// The identifier as given.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// As a URL.
+    pub fn url(&self) -> &HttpsUrl {
+        &self.0
+    }
+
+    /// Where the provider's metadata is (OpenID Connect Discovery section 4.1): a trailing
+    /// slash of the issuer is removed before the well-known path is added.
+    pub fn openid_configuration(&self) -> String {
+        format!(
+            "{}/.well-known/openid-configuration",
+            self.as_str().trim_end_matches('/')
+        )
+    }
+}
+
+impl FromStr for Issuer {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        let url: HttpsUrl = text.parse()?;
+        // OpenID Connect Core section 2, `iss`: no query or fragment components.
+        if url.has_query() {
+            Err(UrlError::ExtraPart)
+        } else {
+            Ok(Issuer(url))
+        }
+    }
+}
+
+impl fmt::Display for Issuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Where to go after login or logout: a path on this very site, never another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReturnTo(String);
+
+impl ReturnTo {
+    /// Longer values are dropped: they would crowd the transaction cookie.
+    pub const MAX_BYTES: usize = 1_024;
+
+    /// The start page.
+    pub fn root() -> Self {
+        ReturnTo("/".to_owned())
+    }
+
+    /// The local path and query in `text`, or the start page when it is anything else.
+    ///
+    /// Accepted is one leading slash followed by visible ASCII without backslash, without a
+    /// second slash or an encoded slash or backslash at the start, without dot segments, and
+    /// without a path below `/auth/`, where it would loop. What a browser would read as
+    /// another host never passes.
+    pub fn parse(text: &str) -> Self {
+        if Self::is_local(text) {
+            ReturnTo(text.to_owned())
+        } else {
+            Self::root()
+        }
+    }
+
+    /// Path and query, starting with exactly one slash.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn is_local(text: &str) -> bool {
+        let path = text.split(['?', '#']).next().unwrap_or_default();
+        let lower = path.to_ascii_lowercase();
+        text.len() <= Self::MAX_BYTES
+            && text.starts_with('/')
+            && !text.starts_with("//")
+            && text.bytes().all(|b| b.is_ascii_graphic() && b != b'\\')
+            && !["%2f", "%5c", "%2e", "%0", "%1", "%7f"]
+                .iter()
+                .any(|bad| lower.contains(bad))
+            && !path
+                .split('/')
+                .any(|segment| segment == "." || segment == "..")
+            && !path.contains("//")
+            && path != "/auth"
+            && !path.starts_with("/auth/")
+    }
+}
+
+/// A route's path: exact, or everything at and below whole segments (`/api/*`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PathPattern {
+    /// The path without the trailing `/*`; `/` for everything is the empty string.
+    pub base: String,
+    /// True for `/*`.
+    pub prefix: bool,
+}
+
+impl FromStr for PathPattern {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        let (base, prefix) = match text.strip_suffix("/*") {
+            Some(base) => (base, true),
+            None => (text, false),
+        };
+        let plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'\\' | b'*' | b'?' | b'#' | b'%');
+        let whole = if prefix && base.is_empty() { "/" } else { base };
+        let segments_fit =
+            whole == "/" || whole.split('/').skip(1).all(|s| !matches!(s, "." | ".."));
+        let ok = whole.starts_with('/')
+            && whole.bytes().all(plain)
+            && !whole.contains("//")
+            && segments_fit
+            && !(prefix && base.ends_with('/'));
+        if ok {
+            Ok(PathPattern {
+                base: base.to_owned(),
+                prefix,
+            })
+        } else {
+            Err(UrlError::Malformed)
+        }
+    }
+}
+
+impl fmt::Display for PathPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.base, if self.prefix { "/*" } else { "" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn https_is_required_except_on_loopback() {
+        for good in [
+            "https://a.example",
+            "http://127.0.0.1:3001/x?y=1",
+            "http://[::1]:1",
+            "http://localhost",
+        ] {
+            assert!(good.parse::<HttpsUrl>().is_ok(), "{good}");
+        }
+        assert_eq!(
+            "http://a.example".parse::<HttpsUrl>(),
+            Err(UrlError::Insecure)
+        );
+        assert_eq!(
+            "http://localhost.example".parse::<HttpsUrl>(),
+            Err(UrlError::Insecure)
+        );
+        assert_eq!(
+            "https://u@a.example".parse::<HttpsUrl>(),
+            Err(UrlError::ExtraPart)
+        );
+        assert_eq!(
+            "https://a.example/#x".parse::<HttpsUrl>(),
+            Err(UrlError::ExtraPart)
+        );
+        for bad in [
+            "",
+            "/x",
+            "a.example",
+            "https://",
+            "https://a b",
+            "https://a.example:",
+        ] {
+            assert_eq!(bad.parse::<HttpsUrl>(), Err(UrlError::Malformed), "{bad}");
+        }
+    }
+
+    #[test]
+    fn origins_are_normal() {
+        let origin: Origin = "https://A.Example:443/".parse().expect("origin");
+        assert_eq!(origin.as_str(), "https://a.example");
+        assert_eq!(origin.authority(), "a.example");
+        assert_eq!(
+            "https://a.example/x".parse::<Origin>(),
+            Err(UrlError::NotAnOrigin)
+        );
+    }
+
+    #[test]
+    fn an_issuer_keeps_its_text() {
+        let issuer: Issuer = "https://a.example/".parse().expect("issuer");
+        assert_eq!(issuer.as_str(), "https://a.example/");
+        assert_eq!(
+            issuer.openid_configuration(),
+            "https://a.example/.well-known/openid-configuration"
+        );
+        assert_eq!(
+            "https://a.example?x".parse::<Issuer>(),
+            Err(UrlError::ExtraPart)
+        );
+    }
+
+    #[test]
+    fn return_to_stays_on_the_site() {
+        for good in [
+            "/",
+            "/a/b?c=d%2Fe&u=https://x.example/",
+            "/a#frag",
+            "/a.b/..c",
+        ] {
+            assert_eq!(ReturnTo::parse(good).as_str(), good);
+        }
+        for bad in [
+            "",
+            "a",
+            "//evil.example",
+            "/\\evil.example",
+            "https://evil.example",
+            "/%2fevil",
+            "/%5Cevil",
+            "/a//evil",
+            "/./a",
+            "/a/../b",
+            "/%2e%2e/a",
+            "/a b",
+            "/\tevil",
+            "/a\r\nb",
+            "/auth/login",
+            "/auth",
+            "javascript:alert(1)",
+            "/é",
+        ] {
+            assert_eq!(ReturnTo::parse(bad).as_str(), "/", "{bad:?}");
+        }
+        assert_eq!(
+            ReturnTo::parse(&format!("/{}", "a".repeat(1_023)))
+                .as_str()
+                .len(),
+            1_024
+        );
+        assert_eq!(
+            ReturnTo::parse(&format!("/{}", "a".repeat(1_024))).as_str(),
+            "/"
+        );
+    }
+
+    #[test]
+    fn patterns_are_exact_or_whole_segments() {
+        let pattern = |text: &str| text.parse::<PathPattern>();
+        assert_eq!(
+            pattern("/"),
+            Ok(PathPattern {
+                base: "/".into(),
+                prefix: false
+            })
+        );
+        assert_eq!(
+            pattern("/*"),
+            Ok(PathPattern {
+                base: String::new(),
+                prefix: true
+            })
+        );
+        assert_eq!(
+            pattern("/a/*"),
+            Ok(PathPattern {
+                base: "/a".into(),
+                prefix: true
+            })
+        );
+        for bad in [
+            "", "a", "/a*", "/*/a", "//a", "/a//*", "/a/../b", "/a?b", "/%61", "/a/**",
+        ] {
+            assert_eq!(pattern(bad), Err(UrlError::Malformed), "{bad}");
+        }
+    }
+}

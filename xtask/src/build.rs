@@ -1,0 +1,149 @@
+//! `cargo xtask build`: the wasm files.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+
+use crate::toolchain::{TARGET, WasmStd};
+use crate::workspace::{self, Workspace, step};
+
+/// The components of the app, as in spin.toml.
+pub(crate) const COMPONENTS: [&str; 6] = [
+    "login",
+    "callback",
+    "logout",
+    "session",
+    "tokens",
+    "authorize",
+];
+
+/// Builds what `names` says (nothing: all components) and returns the files.
+///
+/// # Errors
+/// When the target's std cannot be had, the build fails, or a file is above the limit.
+pub(crate) fn run(
+    workspace: &Workspace,
+    wasm_std: WasmStd,
+    names: &[String],
+) -> Result<Vec<PathBuf>> {
+    let packages = packages(workspace, names)?;
+    let std = wasm_std.provide(workspace)?;
+    step(&format!("Building {} for {TARGET}", packages.join(", ")));
+    let mut cargo = workspace.cargo("build");
+    cargo.args(["--release", "--target", TARGET]);
+    for package in &packages {
+        cargo.args(["--package", package]);
+    }
+    std.apply(&mut cargo);
+    workspace::run("building the wasm files", &mut cargo)?;
+    report(workspace, &packages)
+}
+
+/// The packages of the test guests: those in `devhost/guests`.
+pub(crate) fn guests(workspace: &Workspace) -> Result<Vec<String>> {
+    let folder = workspace.path("devhost/guests");
+    let mut packages = Vec::new();
+    for entry in fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))? {
+        let manifest = entry?.path().join("Cargo.toml");
+        let Ok(text) = fs::read_to_string(&manifest) else {
+            continue;
+        };
+        let document: toml_edit::DocumentMut = text
+            .parse()
+            .with_context(|| format!("reading {}", manifest.display()))?;
+        let name = document
+            .get("package")
+            .and_then(|package| package.get("name"));
+        if let Some(name) = name.and_then(|name| name.as_str()) {
+            packages.push(name.to_owned());
+        }
+    }
+    packages.sort();
+    Ok(packages)
+}
+
+fn packages(workspace: &Workspace, names: &[String]) -> Result<Vec<String>> {
+    if names.is_empty() {
+        return Ok(COMPONENTS
+            .iter()
+            .map(|name| format!("airside-{name}"))
+            .collect());
+    }
+    let mut packages = Vec::new();
+    for name in names {
+        match name.as_str() {
+            "guests" => packages.extend(guests(workspace)?),
+            component if COMPONENTS.contains(&component) => {
+                packages.push(format!("airside-{component}"));
+            }
+            package => packages.push(package.to_owned()),
+        }
+    }
+    Ok(packages)
+}
+
+fn report(workspace: &Workspace, packages: &[String]) -> Result<Vec<PathBuf>> {
+    let folder = workspace.path("target").join(TARGET).join("release");
+    let mut files = Vec::new();
+    let mut too_large = Vec::new();
+    for package in packages {
+        let name = format!("{}.wasm", package.replace('-', "_"));
+        let file = folder.join(&name);
+        let size = fs::metadata(&file)
+            .with_context(|| format!("no {}", file.display()))?
+            .len();
+        println!("{:>12} bytes  {name}", grouped(size));
+        if size > SIZE_LIMIT {
+            too_large.push(name);
+        }
+        files.push(file);
+    }
+    if !too_large.is_empty() {
+        bail!(
+            "above {} bytes: {}",
+            grouped(SIZE_LIMIT),
+            too_large.join(", ")
+        );
+    }
+    Ok(files)
+}
+
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Platforms load a component anew on many machines: what does not fit here is a fault.
+const SIZE_LIMIT: u64 = 1_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        assert_eq!(grouped(7), "7");
+        assert_eq!(grouped(999), "999");
+        assert_eq!(grouped(1_000), "1,000");
+        assert_eq!(grouped(1_062_059), "1,062,059");
+    }
+
+    #[test]
+    fn no_name_means_every_component_and_a_name_means_its_package() {
+        let workspace = Workspace::find().unwrap();
+        assert_eq!(packages(&workspace, &[]).unwrap().len(), COMPONENTS.len());
+        let names = ["tokens".to_owned(), "airside-bench-noop".to_owned()];
+        assert_eq!(
+            packages(&workspace, &names).unwrap(),
+            ["airside-tokens", "airside-bench-noop"]
+        );
+    }
+}

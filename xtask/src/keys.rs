@@ -1,0 +1,133 @@
+//! `cargo xtask keys`: session keys from the operating system's randomness.
+//!
+//! A value is `<kid>:<base64url of 32 bytes>[,<kid>:<base64url>...]`; the first key seals,
+//! all of them open.
+
+use anyhow::{Result, anyhow, bail};
+use ct_codecs::{Base64UrlSafeNoPadding, Encoder, Hex};
+
+use crate::env_file::EnvFile;
+use crate::workspace::{Workspace, step};
+
+/// What `keys` is asked to do.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Makes keys where there are none.
+    #[default]
+    Ensure,
+    /// Prints a new value, for a secret store, and writes nothing.
+    Print,
+    /// Puts a new key in front of those there are.
+    Rotate,
+}
+
+/// Runs the command; keys reach the screen with [`Mode::Print`] only.
+pub(crate) fn run(workspace: &Workspace, mode: Mode) -> Result<()> {
+    if mode == Mode::Print {
+        println!("{}", new_key()?);
+        return Ok(());
+    }
+    let mut file = EnvFile::open(workspace)?;
+    let current = file.value(SESSION_KEYS).map(str::to_owned);
+    match (mode, current) {
+        (Mode::Rotate, Some(keys)) => {
+            file.set(SESSION_KEYS, &rotated(&new_key()?, &keys)?);
+            file.save()?;
+            println!("A new key seals sessions from now on; {KEPT} older ones still open them.");
+        }
+        (_, Some(_)) => println!("Session keys are in .env already (--rotate adds a new one)."),
+        (_, None) => {
+            file.set(SESSION_KEYS, &new_key()?);
+            file.save()?;
+            println!("Session keys are in .env, readable by you only.");
+        }
+    }
+    Ok(())
+}
+
+/// Makes the secrets the demo needs where they are missing.
+pub(crate) fn ensure_demo_secrets(workspace: &Workspace) -> Result<EnvFile> {
+    let mut file = EnvFile::open(workspace)?;
+    let mut changed = false;
+    for name in [SESSION_KEYS, CLIENT_SECRET] {
+        if file.value(name).is_none() {
+            let value = if name == SESSION_KEYS {
+                new_key()?
+            } else {
+                random_base64url()?
+            };
+            file.set(name, &value);
+            changed = true;
+        }
+    }
+    if changed {
+        step("Making session keys and a demo client secret in .env");
+        file.save()?;
+    }
+    Ok(file)
+}
+
+/// The variable of the session keys.
+pub(crate) const SESSION_KEYS: &str = "SPIN_VARIABLE_SESSION_KEYS";
+
+/// The variable of the client secret.
+pub(crate) const CLIENT_SECRET: &str = "SPIN_VARIABLE_CLIENT_SECRET";
+
+/// How many older keys stay at a rotation: the one that sealed the running sessions.
+const KEPT: usize = 1;
+
+fn new_key() -> Result<String> {
+    let mut kid = [0; 4];
+    getrandom::fill(&mut kid).map_err(|error| anyhow!("no randomness: {error}"))?;
+    Ok(format!(
+        "{}:{}",
+        Hex::encode_to_string(kid)?,
+        random_base64url()?
+    ))
+}
+
+fn random_base64url() -> Result<String> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow!("no randomness: {error}"))?;
+    Ok(Base64UrlSafeNoPadding::encode_to_string(bytes)?)
+}
+
+fn rotated(new: &str, current: &str) -> Result<String> {
+    let kid = |key: &str| key.split_once(':').map(|(kid, _)| kid.trim().to_owned());
+    let mut keys = vec![new.to_owned()];
+    for key in current.split(',').take(KEPT) {
+        if kid(key).is_none() || kid(key) == kid(new) {
+            bail!("{SESSION_KEYS} in .env is not `<kid>:<key>[,<kid>:<key>...]`");
+        }
+        keys.push(key.trim().to_owned());
+    }
+    Ok(keys.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use ct_codecs::Decoder;
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_a_kid_and_32_bytes_and_never_the_same() {
+        let key = new_key().unwrap();
+        let (kid, secret) = key.split_once(':').unwrap();
+        assert_eq!(kid.len(), 8);
+        assert_eq!(
+            Base64UrlSafeNoPadding::decode_to_vec(secret, None)
+                .unwrap()
+                .len(),
+            32
+        );
+        assert_ne!(key, new_key().unwrap());
+    }
+
+    #[test]
+    fn a_rotation_seals_with_the_new_key_and_opens_with_the_last_one() {
+        assert_eq!(rotated("c:3", "b:2").unwrap(), "c:3,b:2");
+        assert_eq!(rotated("c:3", "b:2,a:1").unwrap(), "c:3,b:2");
+        assert!(rotated("c:3", "nothing like it").is_err());
+    }
+}

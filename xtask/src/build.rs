@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 
 use crate::toolchain::{TARGET, WasmStd};
-use crate::workspace::{self, Workspace, step};
+use crate::workspace::{self, Install, Workspace, step};
 
 /// The components of the app, as in spin.toml.
 pub(crate) const COMPONENTS: [&str; 6] = [
@@ -25,10 +25,11 @@ pub(crate) const COMPONENTS: [&str; 6] = [
 pub(crate) fn run(
     workspace: &Workspace,
     wasm_std: WasmStd,
+    install: Install,
     names: &[String],
 ) -> Result<Vec<PathBuf>> {
     let packages = packages(workspace, names)?;
-    let std = wasm_std.provide(workspace)?;
+    let std = wasm_std.provide(workspace, install)?;
     step(&format!("Building {} for {TARGET}", packages.join(", ")));
     let mut cargo = workspace.cargo("build");
     cargo.args(["--release", "--target", TARGET]);

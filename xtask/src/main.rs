@@ -5,6 +5,7 @@ mod build;
 mod env_file;
 mod keys;
 mod toolchain;
+mod up;
 mod workspace;
 
 use std::process::ExitCode;
@@ -13,11 +14,15 @@ use anyhow::{Result, bail};
 use lexopt::prelude::*;
 
 use crate::toolchain::WasmStd;
-use crate::workspace::Workspace;
+use crate::workspace::{Host, Install, Workspace};
 
 const HELP: &str = "\
 cargo xtask <command>
 
+  up                set up, build and run the demo, and say what to try
+      --port N      the gateway's port (3000); the next two are used as well
+      --host devhost|spin   what serves the wasm files (devhost)
+      --no-install  download and install nothing
   build [NAME...]   build the wasm files: all components, or those named
                     (login, callback, logout, session, tokens, authorize, guests, a package)
       --wasm-std auto|rustup|debian   where the target's std comes from (AIRSIDE_WASM_STD)
@@ -54,9 +59,23 @@ fn run() -> Result<ExitCode> {
     let workspace = Workspace::find()?;
     match command.as_str() {
         "build" => {
-            build::run(&workspace, options.wasm_std, &options.names)?;
+            build::run(
+                &workspace,
+                options.wasm_std,
+                options.install,
+                &options.names,
+            )?;
         }
         "keys" => keys::run(&workspace, options.keys)?,
+        "up" => up::run(
+            &workspace,
+            up::Settings {
+                host: options.host,
+                install: options.install,
+                port: options.port.unwrap_or(up::DEFAULT_PORT),
+                wasm_std: options.wasm_std,
+            },
+        )?,
         other => bail!("unknown command `{other}`\n\n{HELP}"),
     }
     Ok(ExitCode::SUCCESS)
@@ -66,8 +85,11 @@ fn run() -> Result<ExitCode> {
 #[derive(Default)]
 struct Options {
     help: bool,
+    host: Host,
+    install: Install,
     keys: keys::Mode,
     names: Vec<String>,
+    port: Option<u16>,
     wasm_std: WasmStd,
 }
 
@@ -80,6 +102,9 @@ impl Options {
         while let Some(argument) = arguments.next()? {
             match argument {
                 Short('h') | Long("help") => options.help = true,
+                Long("host") => options.host = arguments.value()?.parse()?,
+                Long("no-install") => options.install = Install::Forbidden,
+                Long("port") => options.port = Some(arguments.value()?.parse()?),
                 Long("print") => options.keys = keys::Mode::Print,
                 Long("rotate") => options.keys = keys::Mode::Rotate,
                 Long("wasm-std") => options.wasm_std = arguments.value()?.parse()?,

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::workspace::{self, Workspace, on_path, step};
+use crate::workspace::{self, Install, Workspace, on_path, step};
 
 /// What the components are built for.
 pub(crate) const TARGET: &str = "wasm32-wasip2";
@@ -55,15 +55,16 @@ impl WasmStd {
     ///
     /// # Errors
     /// When none of the ways works; the message says what each one ran into.
-    pub(crate) fn provide(self, workspace: &Workspace) -> Result<Std> {
+    pub(crate) fn provide(self, workspace: &Workspace, install: Install) -> Result<Std> {
+        if install == Install::Forbidden {
+            return self.present(workspace);
+        }
         match self {
             Self::Debian => debian(workspace),
             Self::Rustup => rustup(workspace),
             Self::Auto => {
                 // A std built earlier spares the wait for a rustup that cannot download.
-                if !toolchain_has_std(workspace)?
-                    && let Some(std) = built_std(workspace, &rustc_version_line(workspace)?)
-                {
+                if let Ok(std) = self.present(workspace) {
                     return Ok(std);
                 }
                 let by_rustup = match rustup(workspace) {
@@ -80,6 +81,21 @@ impl WasmStd {
                 })
             }
         }
+    }
+}
+
+impl WasmStd {
+    /// What is there without any download.
+    fn present(self, workspace: &Workspace) -> Result<Std> {
+        if self != Self::Debian && toolchain_has_std(workspace)? {
+            return Ok(Std::Toolchain);
+        }
+        if self != Self::Rustup
+            && let Some(std) = built_std(workspace, &rustc_version_line(workspace)?)
+        {
+            return Ok(std);
+        }
+        bail!("the Rust target {TARGET} is not installed (`rustup target add {TARGET}`)")
     }
 }
 

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 
@@ -59,6 +60,48 @@ impl Workspace {
             .env_remove("CARGO_MANIFEST_DIR");
         command
     }
+}
+
+/// What serves the wasm files.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub(crate) enum Host {
+    /// The runner in this repository.
+    #[default]
+    Devhost,
+    /// The `spin` binary.
+    Spin,
+}
+
+impl Host {
+    /// The word for it on command lines.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Devhost => "devhost",
+            Self::Spin => "spin",
+        }
+    }
+}
+
+impl FromStr for Host {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "devhost" => Ok(Self::Devhost),
+            "spin" => Ok(Self::Spin),
+            other => bail!("`{other}` is none of devhost, spin"),
+        }
+    }
+}
+
+/// Whether a command may download and install what is missing.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Install {
+    /// It may.
+    #[default]
+    Allowed,
+    /// It says what is missing and fails.
+    Forbidden,
 }
 
 /// Runs to the end with the screen attached.

@@ -1,0 +1,8 @@
+//! The demo's servers over loopback.
+#![allow(clippy::unwrap_used)]
+
+mod browser;
+mod code_flow;
+mod logout;
+mod refresh;
+mod upstream;

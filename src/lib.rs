@@ -17,3 +17,5 @@ pub mod time;
 pub mod url;
 // Layer 1: the outside world.
 pub mod ports;
+// Layer 2: signatures.
+pub mod jose;

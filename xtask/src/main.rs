@@ -2,12 +2,16 @@
 //! the same commands.
 
 mod build;
+mod check;
 mod env_file;
 mod keys;
+mod manifest;
+mod permissions;
 mod toolchain;
 mod up;
 mod workspace;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -26,6 +30,8 @@ cargo xtask <command>
   build [NAME...]   build the wasm files: all components, or those named
                     (login, callback, logout, session, tokens, authorize, guests, a package)
       --wasm-std auto|rustup|debian   where the target's std comes from (AIRSIDE_WASM_STD)
+  check             list everything in airside.toml and spin.toml that does not fit
+      --app FILE    another spin.toml; airside.toml is taken from beside it
   keys              make the session keys in ./.env where there are none
       --rotate      put a new key in front, keep the ones that opened before
       --print       print a new value for `session_keys` and write nothing
@@ -66,6 +72,12 @@ fn run() -> Result<ExitCode> {
                 &options.names,
             )?;
         }
+        "check" => {
+            let app = options.app.unwrap_or_else(|| workspace.path("spin.toml"));
+            if check::run(&app)? > 0 {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
         "keys" => keys::run(&workspace, options.keys)?,
         "up" => up::run(
             &workspace,
@@ -84,6 +96,7 @@ fn run() -> Result<ExitCode> {
 /// What the commands can be told; each reads what concerns it.
 #[derive(Default)]
 struct Options {
+    app: Option<PathBuf>,
     help: bool,
     host: Host,
     install: Install,
@@ -102,6 +115,7 @@ impl Options {
         while let Some(argument) = arguments.next()? {
             match argument {
                 Short('h') | Long("help") => options.help = true,
+                Long("app") => options.app = Some(arguments.value()?.into()),
                 Long("host") => options.host = arguments.value()?.parse()?,
                 Long("no-install") => options.install = Install::Forbidden,
                 Long("port") => options.port = Some(arguments.value()?.parse()?),

@@ -1,0 +1,311 @@
+//! `cargo xtask check`: the config doctor. Everything that does not fit, at once, before a
+//! deployment: airside.toml by the rules of the library, spin.toml by what airside.toml needs.
+
+mod outbound;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use toml_edit::{DocumentMut, Item, TableLike};
+
+use crate::check::outbound::{Verdict, origin};
+use crate::manifest::Manifest;
+use crate::permissions::{Needs, Peer, Permissions, Secret, TABLE, TOKENS_ORIGIN};
+
+/// Something that does not fit.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    /// File and key.
+    place: String,
+    /// What is wrong and what is expected.
+    text: String,
+    /// Lines that mend it.
+    add: Option<String>,
+}
+
+/// Judges the app and prints every problem; returns how many there are.
+///
+/// # Errors
+/// When a file cannot be read at all.
+pub(crate) fn run(manifest: &Path) -> Result<usize> {
+    let config = manifest.with_file_name("airside.toml");
+    let read = |path: &Path| {
+        fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
+    };
+    let problems = judge(&read(&config)?, &read(manifest)?);
+    for problem in &problems {
+        println!("{problem}\n");
+    }
+    match problems.len() {
+        0 => println!(
+            "{} and {} fit together.",
+            config.display(),
+            manifest.display()
+        ),
+        1 => println!("1 problem."),
+        count => println!("{count} problems."),
+    }
+    Ok(problems.len())
+}
+
+/// Every problem of the two files.
+fn judge(config: &str, manifest: &str) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let needs = match needs(config) {
+        Ok(needs) => Some(needs),
+        Err(error) => {
+            problems.push(Problem::new(
+                "airside.toml",
+                format!("cannot be read: {error:#}"),
+            ));
+            None
+        }
+    };
+    match Manifest::parse(manifest) {
+        Ok(manifest) => problems.extend(needs.iter().flat_map(|needs| compare(needs, &manifest))),
+        Err(error) => {
+            problems.push(Problem::new(
+                "spin.toml",
+                format!("cannot be read: {error:#}"),
+            ));
+        }
+    }
+    problems
+}
+
+/// What a configuration stands for: read leniently, so that an invalid one is compared too.
+///
+/// # Errors
+/// When the text is no TOML.
+pub(crate) fn needs(config: &str) -> Result<Needs> {
+    let document: DocumentMut = config.parse()?;
+    let mut needs = Needs::default();
+    needs.variables.insert(
+        Secret::SessionKeys,
+        BTreeMap::from([("session_keys".to_owned(), "the sessions' keys".to_owned())]),
+    );
+    let tokens = BTreeMap::from([(TOKENS_ORIGIN.to_owned(), "the private component".to_owned())]);
+    needs.hosts.insert(Peer::Tokens, tokens);
+    for (section, peer) in [
+        ("providers", Peer::Providers),
+        ("issuers", Peer::TokenIssuers),
+        ("upstreams", Peer::Upstreams),
+    ] {
+        for (name, entry) in tables(&document, section) {
+            for (key, value) in entry
+                .iter()
+                .filter_map(|(key, item)| Some((key, item.as_str()?)))
+            {
+                let reason = format!("{section}.{name}.{key}");
+                if let Some(origin) = origin(value).filter(|_| names_a_peer(key)) {
+                    needs
+                        .hosts
+                        .entry(peer)
+                        .or_default()
+                        .entry(origin)
+                        .or_insert(reason);
+                } else if key.ends_with("_variable") {
+                    let variables = needs.variables.entry(Secret::ClientCredential).or_default();
+                    variables.entry(value.to_owned()).or_insert(reason);
+                }
+            }
+        }
+    }
+    Ok(needs)
+}
+
+/// The keys whose URL is fetched; `audience` and `resource` are names only.
+fn names_a_peer(key: &str) -> bool {
+    ["issuer", "jwks_uri", "url"].contains(&key) || key.ends_with("_endpoint")
+}
+
+fn tables<'a>(
+    document: &'a DocumentMut,
+    section: &str,
+) -> impl Iterator<Item = (&'a str, &'a dyn TableLike)> {
+    let section = document.get(section).and_then(Item::as_table_like);
+    let entries = section.into_iter().flat_map(|table| table.iter());
+    entries.filter_map(|(name, item)| Some((name, item.as_table_like()?)))
+}
+
+fn compare(needs: &Needs, manifest: &Manifest) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for row in &TABLE {
+        let place = format!("spin.toml: [component.{}]", row.component);
+        let Some(component) = manifest.components.get(row.component) else {
+            problems.push(Problem::new(&place, "the component is missing".to_owned()));
+            continue;
+        };
+        problems.extend(missing_hosts(
+            row,
+            needs,
+            &component.allowed_outbound_hosts,
+            &place,
+        ));
+        problems.extend(variables(row, needs, &component.variables, &place));
+        problems.extend(routes(row, &component.routes, component.private));
+        if !component.files.iter().any(|file| file == "airside.toml") {
+            problems.push(
+                Problem::new(
+                    &format!("{place} files"),
+                    "airside.toml is not mounted".to_owned(),
+                )
+                .add("files = [\"airside.toml\"]"),
+            );
+        }
+        if !component.key_value_stores.contains("default") {
+            problems.push(
+                Problem::new(
+                    &format!("{place} key_value_stores"),
+                    "the store \"default\" is not granted".to_owned(),
+                )
+                .add("key_value_stores = [\"default\"]"),
+            );
+        }
+    }
+    for (name, reason) in needs.variables.values().flatten() {
+        if !manifest.variables.contains(name) {
+            problems.push(
+                Problem::new(
+                    "spin.toml: [variables]",
+                    format!("\"{name}\" is not declared (needed for {reason})"),
+                )
+                .add(&format!("{name} = {{ required = true, secret = true }}")),
+            );
+        }
+    }
+    problems
+}
+
+fn missing_hosts(
+    row: &Permissions,
+    needs: &Needs,
+    allowed: &BTreeSet<String>,
+    place: &str,
+) -> Option<Problem> {
+    let mut missing = BTreeMap::new();
+    let mut unknown = false;
+    for (origin, reason) in row.hosts(needs) {
+        match outbound::allows(allowed, &origin) {
+            Verdict::Allowed => {}
+            Verdict::DependsOnVariable => unknown = true,
+            Verdict::Missing => {
+                missing.insert(origin, reason);
+            }
+        }
+    }
+    if missing.is_empty() {
+        return None;
+    }
+    let list: Vec<_> = missing
+        .iter()
+        .map(|(origin, reason)| format!("\"{origin}\" ({reason})"))
+        .collect();
+    let mut text = format!("missing: {}", list.join(", "));
+    if unknown {
+        text += "; an entry with a {{ variable }} was not judged";
+    }
+    let all = allowed
+        .iter()
+        .chain(missing.keys())
+        .map(|host| format!("\"{host}\""));
+    let add = format!(
+        "allowed_outbound_hosts = [{}]",
+        all.collect::<Vec<_>>().join(", ")
+    );
+    Some(Problem::new(&format!("{place} allowed_outbound_hosts"), text).add(&add))
+}
+
+fn variables(
+    row: &Permissions,
+    needs: &Needs,
+    granted: &BTreeMap<String, String>,
+    place: &str,
+) -> Vec<Problem> {
+    let place = format!("{place} variables");
+    let mut problems = Vec::new();
+    for (name, reason) in row.variables(needs) {
+        if !granted.contains_key(&name) {
+            problems.push(
+                Problem::new(
+                    &place,
+                    format!("\"{name}\" is not granted (needed for {reason})"),
+                )
+                .add(&format!("{name} = \"{{{{ {name} }}}}\"")),
+            );
+        }
+    }
+    // A secret may also be handed over under another name.
+    for name in row.forbidden_variables(needs) {
+        let template = |text: &String| names_variable(text, &name);
+        if granted.contains_key(&name) || granted.values().any(template) {
+            problems.push(Problem::new(
+                &place,
+                format!(
+                    "\"{name}\" is granted, and {} must not read it",
+                    row.component
+                ),
+            ));
+        }
+    }
+    problems
+}
+
+fn names_variable(template: &str, name: &str) -> bool {
+    template.split("{{").skip(1).any(|rest| {
+        rest.split_once("}}")
+            .is_some_and(|(expression, _)| expression.trim() == name)
+    })
+}
+
+fn routes(row: &Permissions, routes: &BTreeSet<String>, private: bool) -> Vec<Problem> {
+    let problem = |text: String| Problem::new("spin.toml: [[trigger.http]]", text);
+    let mut problems = Vec::new();
+    if row.routes.is_empty() && (!private || !routes.is_empty()) {
+        problems.push(problem(format!(
+            "{} must have no route but `{{ private = true }}`: it answers components only",
+            row.component
+        )));
+    }
+    for route in row.routes.iter().filter(|&&route| !routes.contains(route)) {
+        let add = format!(
+            "[[trigger.http]]\nroute = \"{route}\"\ncomponent = \"{}\"",
+            row.component
+        );
+        let text = format!("\"{route}\" does not lead to {}", row.component);
+        problems.push(problem(text).add(&add));
+    }
+    problems
+}
+
+impl Problem {
+    fn new(place: &str, text: String) -> Self {
+        Self {
+            place: place.to_owned(),
+            text,
+            add: None,
+        }
+    }
+
+    fn add(mut self, lines: &str) -> Self {
+        self.add = Some(lines.to_owned());
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.place, self.text)?;
+        for (index, line) in self.add.iter().flat_map(|add| add.lines()).enumerate() {
+            let label = if index == 0 { "put:" } else { "    " };
+            write!(formatter, "\n  {label} {line}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

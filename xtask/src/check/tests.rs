@@ -1,0 +1,122 @@
+//! The doctor on the files of the checkout and on broken copies of them.
+
+use super::*;
+use crate::workspace::Workspace;
+
+fn files() -> (String, String) {
+    let workspace = Workspace::find().unwrap();
+    let read = |name: &str| fs::read_to_string(workspace.path(name)).unwrap();
+    (read("airside.toml"), read("spin.toml"))
+}
+
+/// Each place that is found wrong, with whether it comes with lines to put there.
+#[track_caller]
+fn check(config: &str, manifest: &str, expected: &[(&str, bool)]) {
+    let problems = judge(config, manifest);
+    let found: Vec<_> = problems
+        .iter()
+        .map(|problem| (problem.place.as_str(), problem.add.is_some()))
+        .collect();
+    assert_eq!(found, expected, "{problems:#?}");
+}
+
+#[track_caller]
+fn replaced(text: &str, old: &str, new: &str) -> String {
+    assert!(text.contains(old), "nothing to replace: {old}");
+    text.replace(old, new)
+}
+
+#[test]
+fn the_checkout_has_no_problem() {
+    let (config, manifest) = files();
+    check(&config, &manifest, &[]);
+}
+
+#[test]
+fn another_issuer_is_missing_from_every_component_that_talks_to_it() {
+    let (config, manifest) = files();
+    let config = replaced(
+        &config,
+        "http://127.0.0.1:3001",
+        "https://idp.example/tenant",
+    );
+    let hosts = |component| format!("spin.toml: [component.{component}] allowed_outbound_hosts");
+    let places = ["login", "callback", "logout", "tokens", "authorize"].map(hosts);
+    let expected: Vec<_> = places.iter().map(|place| (place.as_str(), true)).collect();
+    check(&config, &manifest, &expected);
+    let mended = replaced(&manifest, "http://127.0.0.1:3001", "https://idp.example");
+    check(&config, &mended, &[]);
+}
+
+#[test]
+fn the_lines_to_put_keep_what_was_allowed() {
+    let (config, manifest) = files();
+    let config = replaced(&config, "http://127.0.0.1:3002", "https://api.internal");
+    let problems = judge(&config, &manifest);
+    let [problem] = problems.as_slice() else {
+        panic!("{problems:#?}")
+    };
+    assert_eq!(
+        problem.add.as_deref(),
+        Some(
+            "allowed_outbound_hosts = [\"http://127.0.0.1:3001\", \"http://127.0.0.1:3002\", \
+             \"http://tokens.spin.internal\", \"https://api.internal\"]"
+        )
+    );
+}
+
+#[test]
+fn a_variable_is_needed_where_it_is_read_and_declared() {
+    let (config, manifest) = files();
+    let config = replaced(&config, "\"client_secret\"", "\"idp_secret\"");
+    check(
+        &config,
+        &manifest,
+        &[
+            ("spin.toml: [component.callback] variables", true),
+            ("spin.toml: [component.tokens] variables", true),
+            ("spin.toml: [variables]", true),
+        ],
+    );
+}
+
+#[test]
+fn the_gate_must_not_be_granted_the_client_secret_under_any_name() {
+    let (config, manifest) = files();
+    let grant = "[component.authorize.variables]\n";
+    for line in [
+        "client_secret = \"{{client_secret}}\"\n",
+        "other = \"x{{ client_secret }}\"\n",
+    ] {
+        let manifest = replaced(&manifest, grant, &format!("{grant}{line}"));
+        check(
+            &config,
+            &manifest,
+            &[("spin.toml: [component.authorize] variables", false)],
+        );
+    }
+    let manifest = replaced(
+        &manifest,
+        grant,
+        &format!("{grant}other = \"client_secret\"\n"),
+    );
+    check(&config, &manifest, &[]);
+}
+
+#[test]
+fn tokens_stays_private_and_every_route_leads_somewhere() {
+    let (config, manifest) = files();
+    let public = replaced(&manifest, "{ private = true }", "\"/tokens\"");
+    check(&config, &public, &[("spin.toml: [[trigger.http]]", false)]);
+    let moved = replaced(&manifest, "\"/auth/session\"", "\"/session\"");
+    check(&config, &moved, &[("spin.toml: [[trigger.http]]", true)]);
+}
+
+#[test]
+fn unreadable_files_are_both_named() {
+    check(
+        "= 1",
+        "= 2",
+        &[("airside.toml", false), ("spin.toml", false)],
+    );
+}

@@ -1,0 +1,334 @@
+// The certified `oidc-provider` as a provider that airside did not write.
+//
+//   node oidc-provider.mjs --port 0 --gateway http://127.0.0.1:3000 --client-secret S
+//     [--api URL] [--id-token-alg RS256] [--access-token-alg RS256]
+//     [--access-token-format jwt|opaque] [--access-token-seconds 300]
+//     [--skip-consent] [--userinfo-claims]
+//
+// Prints `Serving http://127.0.0.1:PORT` (the issuer) when ready. Loopback only, no passwords,
+// everything in memory.
+//
+// - Clients: `airside-basic` (client_secret_basic), `airside-post` (client_secret_post),
+//   `airside-public` (none, the gateway's redirect URIs), `airside-native` (none, any port of
+//   `http://127.0.0.1/callback`), `airside-machine` (client_credentials).
+// - Access tokens are JWTs for the API when `resource` names it (RFC 8707), opaque otherwise;
+//   `audience` means nothing here, as at many providers.
+// - Users: alice (all scopes of the API), bob (those that begin with `read:`), carol (none);
+//   any other name signs in with no scopes.
+// - Signing in: `POST <login page's address>/login` with `login=alice`, then
+//   `POST <consent page's address>/confirm`, both plain forms; `/abort` refuses.
+// - Refresh tokens need the scope `offline_access` and `prompt=consent`, and rotate.
+
+import { randomBytes } from 'node:crypto';
+import { exportJWK, generateKeyPair } from 'jose';
+import Provider, { errors } from 'oidc-provider';
+import { listen, readBody, readOptions, ready, stop } from './arguments.mjs';
+
+const ALGORITHMS = ['RS256', 'PS256', 'ES256', 'ES384', 'EdDSA'];
+const API_SCOPES = ['read:invoices', 'write:invoices'];
+const PEOPLE = {
+  alice: { name: 'Alice Liddell', email: 'alice@example.com', may: () => true },
+  bob: { name: 'Bob Cratchit', email: 'bob@example.com', may: (scope) => scope.startsWith('read:') },
+  carol: { name: 'Carol Kennicott', email: 'carol@example.com', may: () => false },
+};
+
+// The package gives its notices on stdout, where only the address belongs.
+console.info = console.error;
+
+const options = readOptions(
+  {
+    port: '0',
+    'client-secret': '',
+    api: 'https://api.example.com/invoices',
+    'id-token-alg': 'RS256',
+    'access-token-alg': 'RS256',
+    'access-token-format': 'jwt',
+    'access-token-seconds': '300',
+  },
+  { repeated: ['gateway'], flags: ['skip-consent', 'userinfo-claims'] },
+);
+const gateways = options.gateway ?? ['http://127.0.0.1:3000'];
+const secret = options['client-secret'];
+const accessTokenSeconds = Number(options['access-token-seconds']);
+for (const name of ['id-token-alg', 'access-token-alg']) {
+  if (!ALGORITHMS.includes(options[name])) {
+    stop(`--${name} is one of ${ALGORITHMS.join(', ')}`);
+  }
+}
+if (!['jwt', 'opaque'].includes(options['access-token-format'])) {
+  stop('--access-token-format is jwt or opaque');
+}
+if (!Number.isSafeInteger(accessTokenSeconds) || accessTokenSeconds < 1) {
+  stop('--access-token-seconds is a number of seconds');
+}
+
+const { server, origin: issuer } = await listen(options.port);
+const provider = new Provider(issuer, {
+  clients: clients(),
+  jwks: { keys: await Promise.all(ALGORITHMS.map(signingKey)) },
+  cookies: { keys: [randomBytes(32).toString('hex')] },
+  claims: { openid: ['sub'], profile: ['name'], email: ['email', 'email_verified'] },
+  // The specification's way with the code flow is that they come from userinfo alone.
+  conformIdTokenClaims: options['userinfo-claims'] ?? false,
+  enabledJWA: { idTokenSigningAlgValues: ALGORITHMS },
+  findAccount,
+  features: {
+    clientCredentials: { enabled: true },
+    devInteractions: { enabled: false },
+    resourceIndicators: {
+      enabled: true,
+      getResourceServerInfo,
+      // A client may leave `resource` out at the token endpoint when it named one before.
+      useGrantedResource: () => true,
+    },
+    revocation: { enabled: true },
+    rpInitiatedLogout: { enabled: true, logoutSource, postLogoutSuccessSource },
+    userinfo: { enabled: true },
+  },
+  interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
+  pkce: { required: () => true },
+  responseTypes: ['code'],
+  renderError,
+  rotateRefreshToken: true,
+  ttl: {
+    AccessToken: accessTokenSeconds,
+    ClientCredentials: accessTokenSeconds,
+    Grant: 86_400,
+    IdToken: 300,
+    Interaction: 600,
+    RefreshToken: 86_400,
+    Session: 86_400,
+  },
+});
+provider.on('server_error', (_ctx, error) => console.error(error));
+
+const callback = provider.callback();
+server.on('request', (request, response) => {
+  const [, uid, step = ''] =
+    /^\/interaction\/([\w-]+)(?:\/(login|confirm|abort))?$/.exec(request.url) ?? [];
+  if (uid === undefined) {
+    callback(request, response);
+    return;
+  }
+  interact(request, response, uid, step).catch((error) => {
+    const expired = error instanceof errors.SessionNotFound;
+    if (!expired) {
+      console.error(error);
+    }
+    send(response, expired ? 400 : 500, page('This did not work', '<p>Start again.</p>'));
+  });
+});
+ready(issuer);
+
+function clients() {
+  const web = {
+    application_type: 'web',
+    grant_types: ['authorization_code', 'refresh_token'],
+    response_types: ['code'],
+    redirect_uris: gateways.flatMap((gateway) => [
+      `${gateway}/auth/callback`,
+      `${gateway}/auth/callback/demo`,
+    ]),
+    post_logout_redirect_uris: gateways.flatMap((gateway) => [
+      `${gateway}/auth/logged-out`,
+      `${gateway}/`,
+    ]),
+    id_token_signed_response_alg: options['id-token-alg'],
+  };
+  const none = { token_endpoint_auth_method: 'none' };
+  const registered = [
+    { ...web, ...none, client_id: 'airside-public' },
+    {
+      ...web,
+      ...none,
+      client_id: 'airside-native',
+      application_type: 'native',
+      redirect_uris: ['http://127.0.0.1/callback'],
+      post_logout_redirect_uris: [],
+    },
+  ];
+  if (secret !== '') {
+    const method = (name) => ({ client_secret: secret, token_endpoint_auth_method: name });
+    registered.push(
+      { ...web, ...method('client_secret_basic'), client_id: 'airside-basic' },
+      { ...web, ...method('client_secret_post'), client_id: 'airside-post' },
+      {
+        ...method('client_secret_basic'),
+        client_id: 'airside-machine',
+        grant_types: ['client_credentials'],
+        redirect_uris: [],
+        response_types: [],
+      },
+    );
+  }
+  return registered;
+}
+
+async function signingKey(alg) {
+  const settings = { extractable: true, ...(alg === 'EdDSA' && { crv: 'Ed25519' }) };
+  const { privateKey } = await generateKeyPair(alg, settings);
+  return { ...(await exportJWK(privateKey)), alg, use: 'sig' };
+}
+
+function getResourceServerInfo(_ctx, resource) {
+  if (resource !== options.api) {
+    throw new errors.InvalidTarget();
+  }
+  return {
+    scope: API_SCOPES.join(' '),
+    accessTokenFormat: options['access-token-format'],
+    accessTokenTTL: accessTokenSeconds,
+    ...(options['access-token-format'] === 'jwt' && {
+      jwt: { sign: { alg: options['access-token-alg'] } },
+    }),
+  };
+}
+
+function findAccount(_ctx, accountId) {
+  const person = PEOPLE[accountId];
+  return {
+    accountId,
+    claims: () => ({
+      sub: accountId,
+      ...(person && { name: person.name, email: person.email, email_verified: true }),
+    }),
+  };
+}
+
+async function interact(request, response, uid, step) {
+  const details = await provider.interactionDetails(request, response);
+  if (details.uid !== uid) {
+    throw new errors.SessionNotFound('another interaction');
+  }
+  const wanted = `${request.method} ${step || details.prompt.name}`;
+  switch (wanted) {
+    case 'GET login':
+      send(response, 200, loginPage(uid, details.params));
+      return;
+    case 'GET consent':
+      if (options['skip-consent']) {
+        await consent(request, response, details);
+      } else {
+        send(response, 200, consentPage(uid, details));
+      }
+      return;
+    case 'POST login': {
+      const login = new URLSearchParams(await readBody(request, 4096)).get('login') ?? '';
+      // Anything that could not be a `sub` is not a name.
+      if (!/^[\w.@-]{1,64}$/.test(login)) {
+        send(response, 400, loginPage(uid, details.params));
+        return;
+      }
+      const result = { login: { accountId: login } };
+      await provider.interactionFinished(request, response, result, {
+        mergeWithLastSubmission: false,
+      });
+      return;
+    }
+    case 'POST confirm':
+      await consent(request, response, details);
+      return;
+    case 'POST abort':
+      await provider.interactionFinished(request, response, { error: 'access_denied' });
+      return;
+    default:
+      send(response, 405, page('This did not work', '<p>Start again.</p>'));
+  }
+}
+
+/** Grants what is asked for, but for the scopes of the API the user has no right to. */
+async function consent(request, response, details) {
+  const { params, prompt, grantId, session } = details;
+  const grant =
+    (grantId && (await provider.Grant.find(grantId))) ||
+    new provider.Grant({ accountId: session.accountId, clientId: params.client_id });
+  const { missingOIDCScope, missingOIDCClaims, missingResourceScopes } = prompt.details;
+  if (missingOIDCScope) {
+    grant.addOIDCScope(missingOIDCScope.join(' '));
+  }
+  if (missingOIDCClaims) {
+    grant.addOIDCClaims(missingOIDCClaims);
+  }
+  const may = PEOPLE[session.accountId]?.may ?? (() => false);
+  for (const [resource, scopes] of Object.entries(missingResourceScopes ?? {})) {
+    grant.addResourceScope(resource, scopes.filter(may).join(' '));
+    grant.rejectResourceScope(resource, scopes.filter((scope) => !may(scope)).join(' '));
+  }
+  const result = { consent: grantId ? {} : { grantId: await grant.save() } };
+  if (grantId) {
+    await grant.save();
+  }
+  await provider.interactionFinished(request, response, result, { mergeWithLastSubmission: true });
+}
+
+function loginPage(uid, params) {
+  const people = Object.entries(PEOPLE).map(
+    ([login, { name }]) =>
+      `<form method="post" action="/interaction/${uid}/login">
+       <button name="login" value="${login}">${escape(name)}</button></form>`,
+  );
+  return page(
+    `Sign in to ${params.client_id}`,
+    `${people.join('\n')}
+     <form method="post" action="/interaction/${uid}/login">
+     <label>Or somebody else <input name="login" required></label> <button>Sign in</button></form>
+     ${abortForm(uid)}`,
+  );
+}
+
+function consentPage(uid, { params, prompt }) {
+  const { missingOIDCScope = [], missingResourceScopes = {} } = prompt.details;
+  const scopes = [...missingOIDCScope, ...Object.values(missingResourceScopes).flat()];
+  return page(
+    `Allow ${params.client_id}?`,
+    `<ul>${scopes.map((scope) => `<li>${escape(scope)}</li>`).join('')}</ul>
+     <form method="post" action="/interaction/${uid}/confirm">
+     <button name="allow" value="yes">Allow</button></form>
+     ${abortForm(uid)}`,
+  );
+}
+
+function abortForm(uid) {
+  return `<form method="post" action="/interaction/${uid}/abort">
+    <button name="abort" value="yes">Cancel</button></form>`;
+}
+
+function logoutSource(ctx, form) {
+  ctx.body = page(
+    'Sign out?',
+    `${form}
+     <button type="submit" form="op.logoutForm" name="logout" value="yes">Sign out</button>
+     <button type="submit" form="op.logoutForm">Stay signed in</button>`,
+  );
+}
+
+function postLogoutSuccessSource(ctx) {
+  ctx.body = page('Signed out', '<p>You are signed out of the provider.</p>');
+}
+
+function renderError(ctx, out) {
+  ctx.type = 'html';
+  ctx.body = page('This did not work', `<p><code>${escape(out.error)}</code></p>
+    <p>${escape(out.error_description ?? '')}</p>`);
+}
+
+function page(title, main) {
+  return `<!doctype html><html lang="en"><head><meta charset="utf-8">
+    <meta name="viewport" content="width=device-width, initial-scale=1">
+    <title>${escape(title)}</title></head>
+    <body><main><h1>${escape(title)}</h1>${main}</main></body></html>`;
+}
+
+function escape(text) {
+  const entities = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
+  return String(text).replace(/[&<>"']/g, (character) => entities[character]);
+}
+
+function send(response, status, content) {
+  response.writeHead(status, {
+    'content-type': 'text/html; charset=utf-8',
+    'cache-control': 'no-store',
+    'content-length': Buffer.byteLength(content),
+  });
+  response.end(content);
+}

@@ -19,3 +19,5 @@ pub mod url;
 pub mod ports;
 // Layer 2: signatures.
 pub mod jose;
+// Layer 3: sessions.
+pub mod session;

@@ -1,0 +1,11 @@
+//! Sessions and login attempts as sealed values in cookies (DESIGN: cookie store).
+
+pub mod cookie;
+pub mod record;
+pub mod seal;
+pub mod transaction;
+
+pub use cookie::Cookies;
+pub use record::{Session, SessionError, SessionLimits};
+pub use seal::{KeyRing, KeyRingError, Purpose, SealError};
+pub use transaction::Transaction;

@@ -1,0 +1,248 @@
+//! airside's own cookies (RFC 6265): the session in numbered chunks, and one cookie per login
+//! attempt.
+//!
+//! All carry the `__Host-` prefix, `HttpOnly; Secure; SameSite=Lax; Path=/`, and are deleted
+//! with identical attributes. The first chunk begins with the number of chunks, so that a
+//! stale chunk of a longer session is never joined to a shorter one.
+
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderValue};
+use thiserror::Error;
+
+use crate::time::Lifetime;
+
+/// Name of the first chunk; the others have `.1`, `.2`, ... behind it.
+pub const SESSION_COOKIE: &str = "__Host-airside";
+/// What the names of login attempts begin with.
+pub const TRANSACTION_PREFIX: &str = "__Host-airside-tx-";
+/// A value of this size keeps name, value and attributes under the 4,096 bytes of browsers.
+pub const MAX_CHUNK_BYTES: usize = 3_900;
+/// All session chunks together, with the default number of chunks: with five login attempts
+/// the whole `Cookie` line stays under 8,000 bytes, where front proxies stop.
+pub const SESSION_BUDGET: usize = 5_300;
+/// All login attempts together.
+pub const TRANSACTION_BUDGET: usize = 2_650;
+/// More login attempts than this at once: the oldest is dropped.
+pub const MAX_TRANSACTIONS: usize = 5;
+/// No configuration may ask for more chunks.
+pub const MAX_CHUNKS: usize = 8;
+/// `Cookie` headers over this size are refused, all lines together.
+const MAX_COOKIE_BYTES: usize = 64 * 1024;
+
+const ATTRIBUTES: &str = "; HttpOnly; Secure; SameSite=Lax; Path=/";
+
+/// Why the `Cookie` header is refused, or a cookie cannot be set.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum CookieError {
+    /// One of our cookies is there twice: only an attacker or a broken proxy does that.
+    #[error("cookie sent twice")]
+    Duplicate,
+    /// The header is larger than any browser sends.
+    #[error("cookie header too large")]
+    HeaderTooLarge,
+    /// The sealed session does not fit into the permitted chunks.
+    #[error("session too large for its cookies")]
+    SessionTooLarge,
+}
+
+/// The cookies of one request that are airside's own.
+#[derive(Clone, Default)]
+pub struct Cookies {
+    own: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for Cookies {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list()
+            .entries(self.own.iter().map(|(name, _)| name))
+            .finish()
+    }
+}
+
+/// True for the names of airside's own cookies.
+pub fn is_own(name: &str) -> bool {
+    name.starts_with(SESSION_COOKIE)
+}
+
+/// The name and value of each cookie of one header line, bytes that are not text left out.
+fn pairs(line: &HeaderValue) -> impl Iterator<Item = (&[u8], &[u8])> {
+    line.as_bytes().split(|byte| *byte == b';').map(|pair| {
+        let pair = pair.trim_ascii();
+        match pair.iter().position(|byte| *byte == b'=') {
+            Some(at) => (
+                pair.get(..at).unwrap_or_default().trim_ascii(),
+                pair.get(at + 1..).unwrap_or_default().trim_ascii(),
+            ),
+            None => (&b""[..], pair),
+        }
+    })
+}
+
+impl Cookies {
+    /// Reads airside's own cookies and ignores all others.
+    ///
+    /// # Errors
+    /// [`CookieError::Duplicate`] or [`CookieError::HeaderTooLarge`].
+    pub fn parse(headers: &HeaderMap) -> Result<Self, CookieError> {
+        let lines = headers.get_all(COOKIE);
+        if lines.iter().map(HeaderValue::len).sum::<usize>() > MAX_COOKIE_BYTES {
+            return Err(CookieError::HeaderTooLarge);
+        }
+        let mut own: Vec<(String, String)> = Vec::new();
+        for (name, value) in lines.iter().flat_map(pairs) {
+            let (Ok(name), Ok(value)) = (std::str::from_utf8(name), std::str::from_utf8(value))
+            else {
+                continue;
+            };
+            if !is_own(name) {
+                continue;
+            }
+            if own.iter().any(|(known, _)| known == name) {
+                return Err(CookieError::Duplicate);
+            }
+            own.push((name.to_owned(), value.to_owned()));
+        }
+        Ok(Cookies { own })
+    }
+
+    fn value(&self, name: &str) -> Option<&str> {
+        self.own
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The sealed session; `None` when there is none or a chunk is missing.
+    pub fn session(&self) -> Option<String> {
+        let (count, first) = self.value(SESSION_COOKIE)?.split_once('~')?;
+        let count: usize = match count.as_bytes() {
+            [digit @ b'1'..=b'8'] => usize::from(digit - b'0'),
+            _ => return None,
+        };
+        let mut sealed = first.to_owned();
+        for index in 1..count {
+            sealed.push_str(self.value(&chunk_name(index))?);
+        }
+        Some(sealed)
+    }
+
+    /// True when any part of a session cookie is there, readable or not.
+    pub fn has_session(&self) -> bool {
+        self.session_names().next().is_some()
+    }
+
+    fn session_names(&self) -> impl Iterator<Item = &str> {
+        self.own
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .filter(|name| *name == SESSION_COOKIE || name.starts_with("__Host-airside."))
+    }
+
+    /// Name and sealed value of each login attempt.
+    pub fn transactions(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.own
+            .iter()
+            .filter(|(name, _)| name.starts_with(TRANSACTION_PREFIX))
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+fn chunk_name(index: usize) -> String {
+    if index == 0 {
+        SESSION_COOKIE.to_owned()
+    } else {
+        format!("{SESSION_COOKIE}.{index}")
+    }
+}
+
+/// `Set-Cookie` values for `sealed`, and for the deletion of chunks it no longer needs.
+///
+/// # Errors
+/// [`CookieError::SessionTooLarge`] when it needs more than `max_chunks`, or with the default
+/// of two more than [`SESSION_BUDGET`].
+pub fn session_cookies(
+    sealed: &str,
+    present: &Cookies,
+    max_age: Lifetime,
+    max_chunks: usize,
+) -> Result<Vec<HeaderValue>, CookieError> {
+    let budget = if max_chunks <= 2 {
+        SESSION_BUDGET
+    } else {
+        MAX_CHUNK_BYTES * MAX_CHUNKS
+    };
+    let chunks: Vec<&[u8]> = sealed.as_bytes().chunks(MAX_CHUNK_BYTES).collect();
+    if chunks.is_empty() || chunks.len() > max_chunks.min(MAX_CHUNKS) || sealed.len() > budget {
+        return Err(CookieError::SessionTooLarge);
+    }
+    let mut headers = Vec::with_capacity(chunks.len());
+    let mut names = Vec::with_capacity(chunks.len());
+    for (index, chunk) in chunks.iter().enumerate() {
+        let chunk = std::str::from_utf8(chunk).map_err(|_| CookieError::SessionTooLarge)?;
+        let count = if index == 0 {
+            format!("{}~", chunks.len())
+        } else {
+            String::new()
+        };
+        let name = chunk_name(index);
+        headers.extend(set_cookie(&name, &format!("{count}{chunk}"), max_age));
+        names.push(name);
+    }
+    let stale = present
+        .session_names()
+        .filter(|name| !names.iter().any(|new| new == name));
+    headers.extend(stale.filter_map(delete_cookie));
+    Ok(headers)
+}
+
+/// `Set-Cookie` values that delete every part of the session that the browser sent.
+pub fn clear_session(present: &Cookies) -> Vec<HeaderValue> {
+    present.session_names().filter_map(delete_cookie).collect()
+}
+
+/// A `Set-Cookie` value with airside's attributes; `None` when `value` cannot stand in a header.
+pub fn set_cookie(name: &str, value: &str, max_age: Lifetime) -> Option<HeaderValue> {
+    let text = format!("{name}={value}{ATTRIBUTES}; Max-Age={}", max_age.as_secs());
+    let mut header = HeaderValue::from_str(&text).ok()?;
+    header.set_sensitive(true);
+    Some(header)
+}
+
+/// A `Set-Cookie` value that deletes `name`, with the attributes it was set with.
+pub fn delete_cookie(name: &str) -> Option<HeaderValue> {
+    set_cookie(name, "", Lifetime::default())
+}
+
+/// The request's cookies without airside's own, for the upstream; `None` when none is left.
+/// Cookies of others keep their bytes and their order.
+pub fn without_own(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut kept: Vec<u8> = Vec::new();
+    for line in headers.get_all(COOKIE) {
+        for pair in line
+            .as_bytes()
+            .split(|byte| *byte == b';')
+            .map(<[u8]>::trim_ascii)
+        {
+            let name = pair
+                .split(|byte| *byte == b'=')
+                .next()
+                .unwrap_or_default()
+                .trim_ascii();
+            if pair.is_empty() || name.starts_with(SESSION_COOKIE.as_bytes()) {
+                continue;
+            }
+            if !kept.is_empty() {
+                kept.extend_from_slice(b"; ");
+            }
+            kept.extend_from_slice(pair);
+        }
+    }
+    if kept.is_empty() {
+        None
+    } else {
+        HeaderValue::from_bytes(&kept).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,199 @@
+use super::*;
+
+const HOUR: Lifetime = Lifetime::from_secs(3_600);
+
+fn headers(lines: &[&str]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for line in lines {
+        headers.append(COOKIE, HeaderValue::from_str(line).expect("value"));
+    }
+    headers
+}
+
+/// The `Cookie` line a browser sends after `set` was set.
+fn replay(set: &[HeaderValue]) -> HeaderMap {
+    let pairs: Vec<&str> = set
+        .iter()
+        .map(|value| {
+            value
+                .to_str()
+                .expect("text")
+                .split(';')
+                .next()
+                .expect("pair")
+        })
+        .filter(|pair| !pair.ends_with('='))
+        .collect();
+    headers(&[&pairs.join("; ")])
+}
+
+#[test]
+fn a_session_survives_chunking() {
+    for size in [
+        1,
+        MAX_CHUNK_BYTES - 1,
+        MAX_CHUNK_BYTES,
+        MAX_CHUNK_BYTES + 1,
+        SESSION_BUDGET,
+    ] {
+        let sealed = "x".repeat(size);
+        let set = session_cookies(&sealed, &Cookies::default(), HOUR, 2).expect("cookies");
+        assert_eq!(set.len(), size.div_ceil(MAX_CHUNK_BYTES), "{size}");
+        assert!(set.iter().all(|value| value.len() < 4_096), "{size}");
+        let cookies = Cookies::parse(&replay(&set)).expect("cookies");
+        assert_eq!(cookies.session(), Some(sealed), "{size}");
+    }
+}
+
+#[test]
+fn a_session_over_its_budget_is_refused() {
+    let none = Cookies::default();
+    let set = |size: usize, chunks| session_cookies(&"x".repeat(size), &none, HOUR, chunks);
+    assert_eq!(
+        set(SESSION_BUDGET + 1, 2),
+        Err(CookieError::SessionTooLarge)
+    );
+    assert!(set(SESSION_BUDGET + 1, 3).is_ok());
+    assert_eq!(
+        set(3 * MAX_CHUNK_BYTES + 1, 3),
+        Err(CookieError::SessionTooLarge)
+    );
+    assert_eq!(
+        set(9 * MAX_CHUNK_BYTES, 99),
+        Err(CookieError::SessionTooLarge)
+    );
+    assert_eq!(set(0, 2), Err(CookieError::SessionTooLarge));
+}
+
+#[test]
+fn the_whole_line_stays_under_8000_bytes() {
+    let names = SESSION_COOKIE.len() * 2 + ".1".len() + "=1~; =; ".len();
+    assert!(SESSION_BUDGET + names + TRANSACTION_BUDGET < 8_000);
+}
+
+#[test]
+fn a_missing_stale_or_odd_chunk_is_no_session() {
+    let session = |line: &str| {
+        Cookies::parse(&headers(&[line]))
+            .expect("cookies")
+            .session()
+    };
+    assert_eq!(
+        session("__Host-airside=2~a; __Host-airside.1=b"),
+        Some("ab".into())
+    );
+    assert_eq!(
+        session("__Host-airside=1~a; __Host-airside.1=stale"),
+        Some("a".into())
+    );
+    for bad in [
+        "",
+        "__Host-airside=2~a",
+        "__Host-airside.1=b",
+        "__Host-airside=a",
+        "__Host-airside=0~a",
+        "__Host-airside=9~a",
+        "__Host-airside=99999999~a",
+        "__Host-airside=+1~a",
+        "Host-airside=1~a",
+    ] {
+        assert_eq!(session(bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn our_cookie_sent_twice_is_refused() {
+    for lines in [
+        &["__Host-airside=1~a; __Host-airside=1~b"][..],
+        &["__Host-airside=1~a", "__Host-airside=1~a"],
+        &["__Host-airside-tx-a=1; __Host-airside-tx-a=2"],
+    ] {
+        assert_eq!(
+            Cookies::parse(&headers(lines)).map(|_| ()),
+            Err(CookieError::Duplicate)
+        );
+    }
+    assert!(Cookies::parse(&headers(&["a=1; a=2; __Host-airside=1~a"])).is_ok());
+}
+
+#[test]
+fn a_huge_header_is_refused() {
+    let line = format!("a={}", "x".repeat(MAX_COOKIE_BYTES));
+    let parsed = Cookies::parse(&headers(&[&line])).map(|_| ());
+    assert_eq!(parsed, Err(CookieError::HeaderTooLarge));
+}
+
+#[test]
+fn deletion_has_the_attributes_of_setting() {
+    let set = session_cookies("abc", &Cookies::default(), HOUR, 2).expect("cookies");
+    let cookies = Cookies::parse(&replay(&set)).expect("cookies");
+    let cleared = clear_session(&cookies);
+    assert_eq!(
+        set[0],
+        "__Host-airside=1~abc; HttpOnly; Secure; SameSite=Lax; Path=/; Max-Age=3600"
+    );
+    assert_eq!(
+        cleared,
+        ["__Host-airside=; HttpOnly; Secure; SameSite=Lax; Path=/; Max-Age=0"]
+    );
+}
+
+#[test]
+fn a_shorter_session_deletes_the_stale_chunk() {
+    let present = Cookies::parse(&headers(&[
+        "__Host-airside=2~a; __Host-airside.1=b; __Host-airside-tx-q=1",
+    ]))
+    .expect("cookies");
+    let set = session_cookies("abc", &present, HOUR, 2).expect("cookies");
+    let texts: Vec<&str> = set
+        .iter()
+        .map(|value| value.to_str().expect("text"))
+        .collect();
+    assert_eq!(texts.len(), 2);
+    assert!(texts[1].starts_with("__Host-airside.1=; "), "{}", texts[1]);
+}
+
+#[test]
+fn only_the_cookies_of_others_go_to_the_upstream() {
+    let kept = |lines: &[&str]| {
+        without_own(&headers(lines)).map(|value| value.to_str().expect("text").to_owned())
+    };
+    assert_eq!(
+        kept(&[
+            "a=1; __Host-airside=1~x; b=\"2\"",
+            "__Host-airside-tx-q=1; c"
+        ]),
+        Some("a=1; b=\"2\"; c".into())
+    );
+    assert_eq!(kept(&["__Host-airside=1~x;  __Host-airside.1 = y"]), None);
+    assert_eq!(kept(&[]), None);
+}
+
+#[test]
+fn arbitrary_bytes_do_no_harm() {
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = move || {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed
+    };
+    let alphabet = b"=;~ \t\"._-1289__Host-airside-tx\xff\x80";
+    for _ in 0..20_000 {
+        let bytes: Vec<u8> = (0..next() % 60)
+            .map(|_| alphabet[next() as usize % alphabet.len()])
+            .collect();
+        let Ok(value) = HeaderValue::from_bytes(&bytes) else {
+            continue;
+        };
+        let mut headers = HeaderMap::new();
+        headers.append(COOKIE, value);
+        if let Ok(cookies) = Cookies::parse(&headers) {
+            let _ = (cookies.session(), cookies.transactions().count());
+        }
+        if let Some(kept) = without_own(&headers) {
+            let names = pairs(&kept).filter(|(name, _)| name.starts_with(b"__Host-airside"));
+            assert_eq!(names.count(), 0, "{kept:?}");
+        }
+    }
+}

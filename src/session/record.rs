@@ -1,0 +1,288 @@
+//! What a session remembers, and its two limits: idle and absolute (OpenID Connect Core
+//! section 2: its life is its own, not the ID token's `exp`).
+//!
+//! The access token is carried, never read: the gate judges it like any other.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use crate::secret::Secret;
+use crate::session::seal::{KeyRing, Purpose, SealError};
+use crate::time::{Lifetime, UnixTime};
+
+/// How long sessions live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionLimits {
+    /// Ends a session after that long without a request.
+    pub idle: Lifetime,
+    /// Ends a session after that long in any case.
+    pub absolute: Lifetime,
+    /// The session cookie may be split in that many chunks.
+    pub max_chunks: usize,
+}
+
+/// Why a cookie does not hold a running session.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum SessionError {
+    /// Idle or absolute limit reached.
+    #[error("session expired")]
+    Expired,
+    /// Not a session cookie of ours.
+    #[error("session cookie unreadable")]
+    Unreadable,
+}
+
+/// A login that succeeded.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Name of the provider in the configuration.
+    pub provider: String,
+    /// `iss` of the ID token.
+    pub issuer: String,
+    /// `sub` of the ID token: unique together with `issuer` only.
+    pub subject: String,
+    /// Claims about the person kept for display (`name`, `email`, ...).
+    pub claims: Map<String, Value>,
+    /// Names this session on this side; random.
+    pub id: String,
+    /// The provider's session (`sid`), for back-channel logout.
+    pub sid: Option<String>,
+    /// For the API. Opaque here.
+    pub access_token: Secret<String>,
+    /// From `expires_in`; absent when the provider did not say.
+    pub access_token_expires_at: Option<UnixTime>,
+    /// For the token endpoint.
+    pub refresh_token: Option<Secret<String>>,
+    /// For `id_token_hint` at logout.
+    pub id_token: Option<Secret<String>>,
+    /// `scope` as granted.
+    pub scope: Option<String>,
+    /// When the person last authenticated, if the provider said.
+    pub auth_time: Option<UnixTime>,
+    /// Authentication context class, if the provider said.
+    pub acr: Option<String>,
+    /// Authentication methods, if the provider said.
+    pub amr: Vec<String>,
+    /// When the session began.
+    pub created_at: UnixTime,
+    /// When its cookie was last sealed.
+    pub renewed_at: UnixTime,
+}
+
+/// Short names and no empty members: every byte of it travels with every request.
+#[derive(Serialize, Deserialize)]
+struct Wire {
+    p: String,
+    i: String,
+    s: String,
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    c: Map<String, Value>,
+    id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sid: Option<String>,
+    at: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ax: Option<UnixTime>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rt: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    it: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sc: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    au: Option<UnixTime>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    acr: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    amr: Vec<String>,
+    t0: UnixTime,
+    t1: UnixTime,
+}
+
+impl Session {
+    /// When the session ends if nothing happens after `now`.
+    pub fn ends_at(&self, limits: &SessionLimits, now: UnixTime) -> UnixTime {
+        self.created_at
+            .plus(limits.absolute)
+            .min(now.plus(limits.idle))
+    }
+
+    /// True when so much of the idle time has gone that the cookie should be sealed anew.
+    pub fn needs_renewal(&self, limits: &SessionLimits, now: UnixTime) -> bool {
+        now.since(self.renewed_at).as_secs() > limits.idle.as_secs() / 4
+            && self.ends_at(limits, now) > self.ends_at(limits, self.renewed_at)
+    }
+
+    /// Seals the session as of `now`; returns it with the time its cookie may live.
+    ///
+    /// # Errors
+    /// [`SealError::Unsealable`].
+    pub fn seal(
+        &self,
+        ring: &KeyRing,
+        limits: &SessionLimits,
+        now: UnixTime,
+    ) -> Result<(String, Lifetime), SealError> {
+        let exp = self.ends_at(limits, now);
+        let plain = |secret: &Option<Secret<String>>| secret.as_ref().map(|s| s.expose().clone());
+        let wire = Wire {
+            p: self.provider.clone(),
+            i: self.issuer.clone(),
+            s: self.subject.clone(),
+            c: self.claims.clone(),
+            id: self.id.clone(),
+            sid: self.sid.clone(),
+            at: self.access_token.expose().clone(),
+            ax: self.access_token_expires_at,
+            rt: plain(&self.refresh_token),
+            it: plain(&self.id_token),
+            sc: self.scope.clone(),
+            au: self.auth_time,
+            acr: self.acr.clone(),
+            amr: self.amr.clone(),
+            t0: self.created_at,
+            t1: now,
+        };
+        let sealed = ring.seal_at(Purpose::Session, &wire, exp)?;
+        Ok((sealed, exp.since(now)))
+    }
+
+    /// Opens a sealed session that is within its limits at `now`.
+    ///
+    /// # Errors
+    /// [`SessionError`].
+    pub fn open(
+        sealed: &str,
+        ring: &KeyRing,
+        limits: &SessionLimits,
+        now: UnixTime,
+    ) -> Result<Self, SessionError> {
+        let wire: Wire =
+            ring.open_at(Purpose::Session, sealed, now)
+                .map_err(|error| match error {
+                    SealError::Expired => SessionError::Expired,
+                    SealError::UnknownKey | SealError::Unreadable | SealError::Unsealable => {
+                        SessionError::Unreadable
+                    }
+                })?;
+        let session = Session {
+            provider: wire.p,
+            issuer: wire.i,
+            subject: wire.s,
+            claims: wire.c,
+            id: wire.id,
+            sid: wire.sid,
+            access_token: Secret::new(wire.at),
+            access_token_expires_at: wire.ax,
+            refresh_token: wire.rt.map(Secret::new),
+            id_token: wire.it.map(Secret::new),
+            scope: wire.sc,
+            auth_time: wire.au,
+            acr: wire.acr,
+            amr: wire.amr,
+            created_at: wire.t0,
+            renewed_at: wire.t1,
+        };
+        // Judged again by today's limits: they may have been shortened since it was sealed.
+        if session.ends_at(limits, session.renewed_at) <= now {
+            return Err(SessionError::Expired);
+        }
+        Ok(session)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::encoding::base64url_encode;
+
+    const LIMITS: SessionLimits = SessionLimits {
+        idle: Lifetime::from_secs(100),
+        absolute: Lifetime::from_secs(1_000),
+        max_chunks: 2,
+    };
+
+    fn ring() -> KeyRing {
+        KeyRing::parse(&Secret::new(format!("a:{}", base64url_encode(&[7; 32])))).expect("ring")
+    }
+
+    /// A session that began at 10,000.
+    fn session() -> Session {
+        Session {
+            provider: "demo".into(),
+            issuer: "https://op.example".into(),
+            subject: "alice".into(),
+            claims: Map::new(),
+            id: "s1".into(),
+            sid: None,
+            access_token: Secret::from("at"),
+            access_token_expires_at: None,
+            refresh_token: Some(Secret::from("rt")),
+            id_token: None,
+            scope: None,
+            auth_time: None,
+            acr: None,
+            amr: Vec::new(),
+            created_at: UnixTime::from_secs(10_000),
+            renewed_at: UnixTime::from_secs(10_000),
+        }
+    }
+
+    fn at(seconds: u64) -> UnixTime {
+        UnixTime::from_secs(10_000 + seconds)
+    }
+
+    #[test]
+    fn idle_and_absolute_limits_end_a_session() {
+        let ring = ring();
+        let (sealed, life) = session().seal(&ring, &LIMITS, at(0)).expect("sealed");
+        assert_eq!(life, LIMITS.idle);
+        let open =
+            |sealed: &str, now| Session::open(sealed, &ring, &LIMITS, now).map(|s| s.subject);
+        assert_eq!(open(&sealed, at(99)).as_deref(), Ok("alice"));
+        assert_eq!(open(&sealed, at(100)), Err(SessionError::Expired));
+
+        let (renewed, life) = session().seal(&ring, &LIMITS, at(950)).expect("sealed");
+        assert_eq!(life, Lifetime::from_secs(50));
+        assert_eq!(open(&renewed, at(999)).as_deref(), Ok("alice"));
+        assert_eq!(open(&renewed, at(1_000)), Err(SessionError::Expired));
+    }
+
+    #[test]
+    fn shortened_limits_apply_to_running_sessions() {
+        let ring = ring();
+        let (sealed, _) = session().seal(&ring, &LIMITS, at(0)).expect("sealed");
+        let shorter = SessionLimits {
+            idle: Lifetime::from_secs(10),
+            ..LIMITS
+        };
+        assert!(Session::open(&sealed, &ring, &shorter, at(9)).is_ok());
+        let expired = Session::open(&sealed, &ring, &shorter, at(10)).map(|s| s.id);
+        assert_eq!(expired, Err(SessionError::Expired));
+    }
+
+    #[test]
+    fn renewal_comes_after_a_quarter_and_not_at_the_end() {
+        let session = session();
+        assert!(!session.needs_renewal(&LIMITS, at(25)));
+        assert!(session.needs_renewal(&LIMITS, at(26)));
+        let late = Session {
+            renewed_at: at(950),
+            ..session
+        };
+        assert!(
+            !late.needs_renewal(&LIMITS, at(990)),
+            "it ends at its absolute limit anyway"
+        );
+    }
+
+    #[test]
+    fn debug_shows_no_token() {
+        let text = format!("{:?}", session());
+        assert!(
+            !text.contains("\"at\"") && !text.contains("\"rt\""),
+            "{text}"
+        );
+    }
+}

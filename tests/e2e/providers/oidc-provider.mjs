@@ -68,7 +68,8 @@ const provider = new Provider(issuer, {
   jwks: { keys: await Promise.all(ALGORITHMS.map(signingKey)) },
   cookies: { keys: [randomBytes(32).toString('hex')] },
   claims: { openid: ['sub'], profile: ['name'], email: ['email', 'email_verified'] },
-  // The specification's way with the code flow is that they come from userinfo alone.
+  // The specification's way with the code flow is that they come from userinfo alone; the
+  // package keeps to it only where the access token opens userinfo, that is without `resource`.
   conformIdTokenClaims: options['userinfo-claims'] ?? false,
   enabledJWA: { idTokenSigningAlgValues: ALGORITHMS },
   findAccount,
@@ -200,7 +201,9 @@ async function interact(request, response, uid, step) {
   if (details.uid !== uid) {
     throw new errors.SessionNotFound('another interaction');
   }
-  const wanted = `${request.method} ${step || details.prompt.name}`;
+  // A step that is not due is not taken.
+  const due = { login: 'login', confirm: 'consent' }[step] ?? details.prompt.name;
+  const wanted = due === details.prompt.name ? `${request.method} ${step || due}` : '';
   switch (wanted) {
     case 'GET login':
       send(response, 200, loginPage(uid, details.params));

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use airside_demo::provider::{Provider, Settings};
+use airside_demo::provider::{NotAnOrigin, Provider, Settings};
 use airside_demo::token::{self, Wish};
 use airside_demo::upstream::Upstream;
 use airside_demo::web::{self, ListenError};
@@ -19,7 +19,8 @@ async fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     };
     // What another command line would avoid is 2, what went wrong underway is 1.
-    if error.is::<lexopt::Error>() || error.is::<ListenError>() {
+    let usage = error.is::<lexopt::Error>() || error.is::<NotAnOrigin>();
+    if usage || error.is::<ListenError>() {
         eprintln!("airside-demo: {error}");
         return ExitCode::from(2);
     }

@@ -9,7 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -132,19 +132,15 @@ impl Provider {
     /// Takes the address and makes the keys.
     ///
     /// # Errors
-    /// A [`web::ListenError`], or an issuer or gateway that is not an origin.
+    /// A [`web::ListenError`], or [`NotAnOrigin`] for the issuer or a gateway.
     pub async fn bind(settings: Settings) -> Result<(Self, TcpListener)> {
         let (listener, address) = web::listen(settings.listen).await?;
         let issuer = settings
             .issuer
             .unwrap_or_else(|| format!("http://{address}"));
-        let authority = origin_authority(&issuer).with_context(|| {
-            format!("the issuer must be an origin such as http://127.0.0.1:3001, not {issuer}")
-        })?;
+        let authority = origin_authority(&issuer)?;
         for gateway in &settings.gateways {
-            if origin_authority(gateway).is_none() {
-                bail!("a gateway must be an origin such as http://127.0.0.1:3000, not {gateway}");
-            }
+            origin_authority(gateway)?;
         }
         let (algorithms, default) = (settings.algorithms, settings.default_algorithm);
         let keys =
@@ -318,13 +314,32 @@ impl Provider {
     }
 }
 
-/// Returns the authority of an origin, or nothing when the text is not just an origin.
-fn origin_authority(origin: &str) -> Option<String> {
+/// An issuer or a gateway is not an origin.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NotAnOrigin(String);
+
+impl std::fmt::Display for NotAnOrigin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} is not an origin such as http://127.0.0.1:3001, without a path",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for NotAnOrigin {}
+
+/// Returns the authority of an origin.
+fn origin_authority(origin: &str) -> Result<String, NotAnOrigin> {
     let authority = origin
         .strip_prefix("http://")
-        .or_else(|| origin.strip_prefix("https://"))?;
-    let parsed: http::uri::Authority = authority.parse().ok()?;
-    (!authority.contains('@') && !authority.is_empty()).then(|| parsed.to_string())
+        .or_else(|| origin.strip_prefix("https://"));
+    let parsed = authority.and_then(|authority| authority.parse::<http::uri::Authority>().ok());
+    match parsed {
+        Some(parsed) if !parsed.as_str().contains('@') => Ok(parsed.to_string()),
+        _ => Err(NotAnOrigin(origin.to_owned())),
+    }
 }
 
 fn redirect(location: &str) -> io::Result<Response<Body>> {

@@ -1,6 +1,6 @@
 //! The authorization code flow, and what it refuses.
 
-use airside_demo::provider::{Algorithm, Provider, Settings};
+use airside_demo::provider::{Algorithm, NotAnOrigin, Provider, Settings};
 use airside_demo::token::{self, Wish};
 use airside_demo::web::ListenError;
 use ct_codecs::{Base64UrlSafeNoPadding, Encoder};
@@ -429,4 +429,24 @@ async fn only_a_free_loopback_address_is_listened_on() {
         .err()
         .unwrap();
     assert!(matches!(error.downcast_ref(), Some(ListenError::InUse(_))));
+}
+
+#[tokio::test]
+async fn issuer_and_gateways_are_origins() {
+    let address = "127.0.0.1:0".parse().unwrap();
+    for wrong in [
+        "http://127.0.0.1:3000/",
+        "http://a@127.0.0.1:3000",
+        "127.0.0.1:3000",
+        "http://",
+    ] {
+        let error = Provider::bind(Settings::new(address, wrong))
+            .await
+            .err()
+            .unwrap();
+        assert!(error.is::<NotAnOrigin>(), "{wrong}");
+    }
+    let named = "http://localhost:3001".to_owned();
+    let issuer = provider_with(|settings| settings.issuer = Some(named.clone())).await;
+    assert_eq!(issuer, named);
 }

@@ -9,6 +9,7 @@
 //! environment and no file: everything from outside comes through [`ports`]. The modules in
 //! reading order, each of which may use only those above it:
 #![forbid(unsafe_code)]
+#![deny(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr)]
 
 // Layer 0: words.
 pub mod encoding;

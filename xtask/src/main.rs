@@ -7,6 +7,8 @@ mod env_file;
 mod keys;
 mod manifest;
 mod permissions;
+mod test;
+mod tidy;
 mod toolchain;
 mod up;
 mod workspace;
@@ -27,6 +29,9 @@ cargo xtask <command>
       --port N      the gateway's port (3000); the next two are used as well
       --host devhost|spin   what serves the wasm files (devhost)
       --no-install  download and install nothing
+  test              format, tidy, unit tests, devhost's conformance, end-to-end, lints
+      --host devhost|spin   only this host (else each that is there)
+      --no-install  as above
   build [NAME...]   build the wasm files: all components, or those named
                     (login, callback, logout, session, tokens, authorize, guests, a package)
       --wasm-std auto|rustup|debian   where the target's std comes from (AIRSIDE_WASM_STD)
@@ -35,6 +40,7 @@ cargo xtask <command>
   keys              make the session keys in ./.env where there are none
       --rotate      put a new key in front, keep the ones that opened before
       --print       print a new value for `session_keys` and write nothing
+  tidy              check the rules about the sources that no compiler checks
 ";
 
 fn main() -> ExitCode {
@@ -79,10 +85,19 @@ fn run() -> Result<ExitCode> {
             }
         }
         "keys" => keys::run(&workspace, options.keys)?,
+        "test" => test::run(
+            &workspace,
+            test::Settings {
+                host: options.host,
+                install: options.install,
+                wasm_std: options.wasm_std,
+            },
+        )?,
+        "tidy" => tidy::run(&workspace)?,
         "up" => up::run(
             &workspace,
             up::Settings {
-                host: options.host,
+                host: options.host.unwrap_or_default(),
                 install: options.install,
                 port: options.port.unwrap_or(up::DEFAULT_PORT),
                 wasm_std: options.wasm_std,
@@ -98,7 +113,7 @@ fn run() -> Result<ExitCode> {
 struct Options {
     app: Option<PathBuf>,
     help: bool,
-    host: Host,
+    host: Option<Host>,
     install: Install,
     keys: keys::Mode,
     names: Vec<String>,
@@ -116,7 +131,7 @@ impl Options {
             match argument {
                 Short('h') | Long("help") => options.help = true,
                 Long("app") => options.app = Some(arguments.value()?.into()),
-                Long("host") => options.host = arguments.value()?.parse()?,
+                Long("host") => options.host = Some(arguments.value()?.parse()?),
                 Long("no-install") => options.install = Install::Forbidden,
                 Long("port") => options.port = Some(arguments.value()?.parse()?),
                 Long("print") => options.keys = keys::Mode::Print,

@@ -46,34 +46,48 @@ pub(crate) fn run(workspace: &Workspace, settings: Settings) -> Result<()> {
     let secrets = keys::ensure_demo_secrets(workspace)?;
     let app = App::prepare(workspace, ports)?;
 
-    let mut processes = Processes::new()?;
-    let demo = demo_binary(workspace);
-    processes.start("provider", provider(workspace, ports, &secrets))?;
-    processes.start("upstream", {
-        let mut command = workspace.program(&demo);
-        command.args(["upstream", "--listen", &Ports::address(ports.upstream)]);
-        command
-    })?;
-    processes.start(
-        "gateway",
-        gateway(workspace, settings.host, &app, ports, &secrets),
-    )?;
-    match processes.wait_until_ready(READY_LIMIT)? {
-        Some(End::Asked) => return Ok(()),
-        Some(End::Died(name)) => bail!("the {name} ended before it served (see above)"),
-        None => {}
-    }
+    let Some(processes) = start(workspace, settings.host, &app, ports, &secrets)? else {
+        return Ok(());
+    };
     step(&format!(
         "Ready after {:.1} s",
         started.elapsed().as_secs_f32()
     ));
-    println!("\n{}", steps::text(ports, &demo.display().to_string()));
+    println!(
+        "\n{}",
+        steps::text(ports, &demo_binary(workspace).display().to_string())
+    );
     match processes.wait() {
         End::Asked => {
             step("Stopping");
             Ok(())
         }
         End::Died(name) => bail!("the {name} ended by itself (see above), so everything stops"),
+    }
+}
+
+/// Starts provider, upstream and gateway and waits until all of them serve; `None` when told to
+/// stop before.
+///
+/// # Errors
+/// When one of them cannot be started, ends, or is not ready in time.
+pub(crate) fn start(
+    workspace: &Workspace,
+    host: Host,
+    app: &App,
+    ports: Ports,
+    secrets: &EnvFile,
+) -> Result<Option<Processes>> {
+    let mut processes = Processes::new()?;
+    processes.start("provider", provider(workspace, ports, secrets))?;
+    let mut upstream = workspace.program(demo_binary(workspace));
+    upstream.args(["upstream", "--listen", &Ports::address(ports.upstream)]);
+    processes.start("upstream", upstream)?;
+    processes.start("gateway", gateway(workspace, host, app, ports, secrets))?;
+    match processes.wait_until_ready(READY_LIMIT)? {
+        Some(End::Asked) => Ok(None),
+        Some(End::Died(name)) => bail!("the {name} ended before it served (see above)"),
+        None => Ok(Some(processes)),
     }
 }
 
@@ -101,13 +115,14 @@ pub(crate) fn devhost_binary(workspace: &Workspace) -> PathBuf {
 /// Three ports in a row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Ports {
-    gateway: u16,
-    provider: u16,
-    upstream: u16,
+    pub(crate) gateway: u16,
+    pub(crate) provider: u16,
+    pub(crate) upstream: u16,
 }
 
 impl Ports {
-    fn from_first(gateway: u16) -> Result<Self> {
+    /// The gateway's port and the two after it.
+    pub(crate) fn from_first(gateway: u16) -> Result<Self> {
         match (gateway.checked_add(1), gateway.checked_add(2)) {
             (Some(provider), Some(upstream)) if gateway > 0 => Ok(Self {
                 gateway,
@@ -121,7 +136,8 @@ impl Ports {
         }
     }
 
-    fn check_free(self) -> Result<()> {
+    /// Whether all of them can be listened on.
+    pub(crate) fn check_free(self) -> Result<()> {
         for (name, port) in [
             ("gateway", self.gateway),
             ("provider", self.provider),
@@ -137,18 +153,20 @@ impl Ports {
         Ok(())
     }
 
-    fn address(port: u16) -> String {
+    /// As `--listen` takes it.
+    pub(crate) fn address(port: u16) -> String {
         format!("127.0.0.1:{port}")
     }
 
-    fn url(port: u16) -> String {
+    /// The origin.
+    pub(crate) fn url(port: u16) -> String {
         format!("http://127.0.0.1:{port}")
     }
 }
 
 /// The three files a host reads.
-struct App {
-    manifest: PathBuf,
+pub(crate) struct App {
+    pub(crate) manifest: PathBuf,
     runtime_config: PathBuf,
 }
 
@@ -161,7 +179,16 @@ impl App {
                 runtime_config: workspace.path("runtime-config.toml"),
             });
         }
-        let folder = workspace.path(&format!("target/airside/up-{}", ports.gateway));
+        Self::derived(
+            workspace,
+            ports,
+            &format!("target/airside/up-{}", ports.gateway),
+        )
+    }
+
+    /// Copies for these ports, in a folder below the root.
+    pub(crate) fn derived(workspace: &Workspace, ports: Ports, folder: &str) -> Result<Self> {
+        let folder = workspace.path(folder);
         std::fs::create_dir_all(&folder)?;
         for (name, derive) in derive::FILES {
             let original = workspace.path(name);

@@ -1,7 +1,7 @@
 //! What the end-to-end tests need from outside: Node, a browser and npm packages.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
@@ -41,27 +41,46 @@ pub(crate) fn provide(workspace: &Workspace, install: Install) -> Result<()> {
     workspace::run("apt-get install", &mut apt)
 }
 
-/// Installs the npm packages of the lock file, once per lock file.
+/// Installs the npm packages of each lock file, once per version of that file.
 ///
 /// # Errors
 /// When they are not there and must not or cannot be installed.
 pub(crate) fn npm(workspace: &Workspace, install: Install) -> Result<()> {
-    let folder = workspace.path(FOLDER);
-    let lock = folder.join("package-lock.json");
-    let wanted = fs::read(&lock).with_context(|| format!("reading {}", lock.display()))?;
-    let stamp = folder.join("node_modules/.installed-for");
-    if fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
-        println!("all there");
-        return Ok(());
+    for folder in npm_folders(&workspace.path(FOLDER))? {
+        let name = folder
+            .strip_prefix(workspace.root())
+            .unwrap_or(&folder)
+            .display();
+        let lock = folder.join("package-lock.json");
+        let wanted = fs::read(&lock).with_context(|| format!("reading {}", lock.display()))?;
+        let stamp = folder.join("node_modules/.installed-for");
+        if fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
+            println!("{name}: all there");
+            continue;
+        }
+        if install == Install::Forbidden {
+            bail!("npm packages are missing; this would install them: npm ci --prefix {name}");
+        }
+        step(&format!("npm ci in {name}"));
+        let mut npm = workspace.program("npm");
+        npm.current_dir(&folder)
+            .args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]);
+        workspace::run("npm ci", &mut npm)?;
+        fs::write(&stamp, &wanted).context("after npm ci")?;
     }
-    if install == Install::Forbidden {
-        bail!("the npm packages are missing; this would install them: npm ci --prefix {FOLDER}");
+    Ok(())
+}
+
+/// The folder itself and those in it, as far as they have a lock file.
+fn npm_folders(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut folders = vec![folder.to_owned()];
+    let entries = fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
+    for entry in entries {
+        folders.push(entry?.path());
     }
-    let mut npm = workspace.program("npm");
-    npm.current_dir(&folder)
-        .args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]);
-    workspace::run("npm ci", &mut npm)?;
-    fs::write(&stamp, &wanted).context("after npm ci")
+    folders.retain(|folder| folder.join("package-lock.json").is_file());
+    folders.sort();
+    Ok(folders)
 }
 
 /// The Debian packages whose programs are not there.

@@ -22,3 +22,8 @@ pub mod ports;
 pub mod jose;
 // Layer 3: sessions.
 pub mod session;
+// Layers 3 to 5: OAuth, policy, configuration.
+pub mod config;
+pub mod oauth;
+pub mod oidc;
+pub mod policy;

@@ -123,6 +123,31 @@ impl Origin {
         }
     }
 
+    /// An origin that may be plain `http` on another machine. Only for upstreams, and only
+    /// where the configuration says `danger_plaintext`.
+    ///
+    /// # Errors
+    /// [`UrlError`], as for the secure kind.
+    pub fn parse_plaintext(text: &str) -> Result<Self, UrlError> {
+        match text.strip_prefix("http://") {
+            // Checked by the same rules as https, then put back.
+            Some(rest) => {
+                let port = rest
+                    .trim_end_matches('/')
+                    .rsplit_once(':')
+                    .and_then(|(_, p)| p.parse().ok());
+                let secure: Origin = format!("https://{rest}").parse()?;
+                let host = secure
+                    .authority()
+                    .rsplit_once(':')
+                    .filter(|_| port.is_some());
+                let host = host.map_or(secure.authority(), |(host, _)| host);
+                Ok(Origin::new("http", host, port))
+            }
+            None => text.parse(),
+        }
+    }
+
     /// As in an `Origin` header: `https://host` or `https://host:port`.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,0 +1,162 @@
+//! The configuration, `airside.toml`: parsed once into types in which nothing invalid can be
+//! said. Every problem is reported at once. Unset means refuse; what weakens a check is named
+//! `danger_*`.
+
+mod read;
+mod routes;
+
+use std::fmt;
+
+use crate::jose::Algorithm;
+pub use crate::oauth::access_token::TokenIssuer;
+use crate::policy::{Matcher, Route};
+use crate::session::SessionLimits;
+use crate::time::{Leeway, Lifetime};
+use crate::url::{Issuer, Origin};
+
+/// The whole configuration.
+#[derive(Debug)]
+pub struct Config {
+    /// Where browsers reach the gateway.
+    pub public_url: Origin,
+    /// How long sessions live.
+    pub session: SessionLimits,
+    /// Who may vouch for a person, in the order of their names.
+    pub providers: Vec<Provider>,
+    /// Whose access tokens count, in the order of their names.
+    pub issuers: Vec<TokenIssuer>,
+    /// Where requests go, in the order of their names.
+    pub upstreams: Vec<Upstream>,
+    /// What each path needs.
+    pub routes: Vec<Route>,
+    /// `routes`, ready for matching.
+    pub matcher: Matcher,
+    /// Keys named `danger_*` that are on, to be logged at start.
+    pub dangers: Vec<String>,
+}
+
+/// An OpenID provider, and airside as its client.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its issuer identifier.
+    pub issuer: Issuer,
+    /// Who airside is there.
+    pub client_id: String,
+    /// How airside proves it.
+    pub client_authentication: ClientAuthentication,
+    /// `scope` of the authorization request; contains `openid`.
+    pub scopes: Vec<String>,
+    /// `audience` of the authorization request: who the access token is for.
+    pub audience: Option<String>,
+    /// `resource` of the authorization and token requests (RFC 8707): the same in other words.
+    pub resource: Vec<String>,
+    /// Accepted for ID tokens.
+    pub id_token_algorithms: Vec<Algorithm>,
+    /// Audiences an ID token may have beside `client_id`.
+    pub additional_audiences: Vec<String>,
+    /// Claims of the ID token kept in the session.
+    pub claims: Vec<String>,
+    /// For the time claims of ID tokens.
+    pub leeway: Leeway,
+    /// Whether logout sends the ID token as a hint.
+    pub id_token_hint: IdTokenHint,
+}
+
+/// How a client authenticates at the token endpoint (OpenID Connect Core section 9).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientAuthentication {
+    /// HTTP Basic, the parts form-encoded first (RFC 6749 section 2.3.1).
+    ClientSecretBasic {
+        /// The Spin variable that holds the secret.
+        variable: String,
+    },
+    /// In the request body.
+    ClientSecretPost {
+        /// The Spin variable that holds the secret.
+        variable: String,
+    },
+    /// A public client: PKCE alone.
+    None,
+}
+
+impl ClientAuthentication {
+    /// The variable that holds the secret, if there is one.
+    pub fn variable(&self) -> Option<&str> {
+        match self {
+            Self::ClientSecretBasic { variable } | Self::ClientSecretPost { variable } => {
+                Some(variable)
+            }
+            Self::None => None,
+        }
+    }
+}
+
+/// Whether the ID token stands in the logout URL, the single token that may stand in one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdTokenHint {
+    /// The provider logs out without asking.
+    Always,
+    /// The provider asks the person; the session needs no room for the ID token.
+    Never,
+}
+
+/// A service behind the gate.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Where it is.
+    pub origin: Origin,
+    /// How long a connection may take to come about.
+    pub connect_timeout: Lifetime,
+    /// How long it may think before the first byte of its answer.
+    pub first_byte_timeout: Lifetime,
+    /// How long it may pause within its answer.
+    pub between_bytes_timeout: Lifetime,
+}
+
+/// One thing wrong with the configuration. Never shows a secret: none is in the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where in the file, from 1.
+    pub line: usize,
+    /// The key, with its table: `providers.demo.issuer`.
+    pub key: String,
+    /// What was expected there.
+    pub expected: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}: {}", self.line, self.key, self.expected)
+    }
+}
+
+impl Config {
+    /// Reads the text of `airside.toml`.
+    ///
+    /// # Errors
+    /// All problems at once, in the order of the file.
+    pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
+        read::config(text)
+    }
+
+    /// The provider called `name`.
+    pub fn provider(&self, name: &str) -> Option<&Provider> {
+        self.providers.iter().find(|provider| provider.name == name)
+    }
+
+    /// Which `client_id` of the configuration is in `audience`, if any: then the token is an
+    /// ID token, a letter addressed to the client.
+    pub fn client_id_in(&self, audience: &[String]) -> Option<&str> {
+        self.providers
+            .iter()
+            .map(|provider| provider.client_id.as_str())
+            .find(|client_id| audience.iter().any(|entry| entry == client_id))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! The `[[routes]]` of the configuration, and what must not be said with them.
+
+use http::Method;
+
+use crate::config::read::{Table, is_scope};
+use crate::policy::{Access, CheckedPath, Match, Matcher, Route, TokenRule};
+use crate::url::PathPattern;
+
+/// What routes may refer to.
+pub(super) struct Names<'c> {
+    pub(super) issuers: Vec<&'c str>,
+    pub(super) upstreams: Vec<&'c str>,
+    pub(super) client_ids: Vec<&'c str>,
+    pub(super) has_provider: bool,
+}
+
+pub(super) fn routes(root: &Table<'_, '_>, names: &Names<'_>) -> Vec<Route> {
+    let tables = root.tables("routes");
+    if tables.is_empty() {
+        root.problem("routes", "missing; expected at least one [[routes]]");
+    }
+    let mut routes: Vec<(Route, usize, String)> = Vec::new();
+    for table in &tables {
+        if let Some(route) = route(table, names) {
+            routes.push((route, table.start, table.path.clone()));
+        }
+    }
+    for (index, (route, start, path)) in routes.iter().enumerate() {
+        let earlier = routes
+            .iter()
+            .take(index)
+            .find(|(other, _, _)| overlap(route, other));
+        if let Some((_, _, other)) = earlier {
+            let text = format!("overlaps {other}: the same path and method twice");
+            root.problems.add(*start, path.clone(), text);
+        }
+    }
+    slash_twins(root, &routes);
+    routes.into_iter().map(|(route, _, _)| route).collect()
+}
+
+fn route(table: &Table<'_, '_>, names: &Names<'_>) -> Option<Route> {
+    let expected = "a path such as /invoices (exactly this one) or /api/* (whole segments below)";
+    let path: Option<PathPattern> = table.required("path", expected);
+    if let Some(path) = &path {
+        let reserved = |of: &str| path.base == of || path.base.starts_with(&format!("{of}/"));
+        if reserved("/auth") || reserved("/.well-known/spin") {
+            table.problem(
+                "path",
+                "/auth and /.well-known/spin are taken: expected another path",
+            );
+        }
+    }
+    let methods = table.get("methods").map(|_| {
+        let list: Vec<Method> = table.list("methods", "methods such as \"GET\"", Vec::new);
+        if list.is_empty()
+            || list
+                .iter()
+                .any(|m| m.as_str().bytes().any(|b| b.is_ascii_lowercase()))
+        {
+            table.problem("methods", "expected at least one method, in capitals");
+        }
+        list
+    });
+    let access: Option<String> = table.required("access", "public, login or token");
+    let access = match access.as_deref() {
+        Some("public") => Some(Access::Public),
+        Some("login") => {
+            if !names.has_provider {
+                table.problem(
+                    "access",
+                    "needs a provider to log in with: [providers.<name>]",
+                );
+            }
+            Some(Access::Login)
+        }
+        Some("token") => token_rule(table, names).map(Access::Token),
+        Some(_) => {
+            table.problem("access", "expected public, login or token");
+            None
+        }
+        None => None,
+    };
+    if !matches!(access, Some(Access::Token(_)) | None) {
+        for name in ["issuer", "audience", "scopes"] {
+            if table.get(name).is_some() {
+                table.problem(name, "only routes with access = \"token\" have this");
+            }
+        }
+    }
+    let upstream = reference(table, "upstream", &names.upstreams);
+    table.finish();
+    Some(Route {
+        path: path?,
+        methods,
+        access: access?,
+        upstream: upstream?,
+    })
+}
+
+fn token_rule(table: &Table<'_, '_>, names: &Names<'_>) -> Option<TokenRule> {
+    let issuer = reference(table, "issuer", &names.issuers);
+    let audience = table.required_text(
+        "audience",
+        "the API's own identifier, as in the tokens' aud",
+    );
+    if let Some(audience) = &audience {
+        if names.client_ids.contains(&audience.as_str()) {
+            // The idea everything serves: the two checks never share an audience.
+            table.problem("audience", "is a client_id: then an ID token would open this API. Expected the API's own identifier");
+        }
+    }
+    let scopes: Vec<String> = table.list("scopes", "scope names", Vec::new);
+    if !scopes.iter().all(|scope| is_scope(scope)) {
+        table.problem(
+            "scopes",
+            "expected scope names without spaces, quotes or backslashes",
+        );
+    }
+    Some(TokenRule {
+        issuer: issuer?,
+        audience: audience?,
+        scopes,
+    })
+}
+
+/// The index of the entry that `key` names.
+fn reference(table: &Table<'_, '_>, key: &'static str, names: &[&str]) -> Option<usize> {
+    let expected = format!("one of the {key}s: {}", names.join(", "));
+    let name = table.required_text(key, &expected)?;
+    let found = names.iter().position(|known| *known == name);
+    if found.is_none() {
+        table.problem(key, format_args!("expected {expected}"));
+    }
+    found
+}
+
+fn overlap(a: &Route, b: &Route) -> bool {
+    a.path == b.path
+        && match (&a.methods, &b.methods) {
+            (Some(a), Some(b)) => a.iter().any(|method| b.contains(method)),
+            _ => true,
+        }
+}
+
+/// Refuses an exact path whose twin with a trailing slash asks for less: most upstreams
+/// answer both alike.
+fn slash_twins(root: &Table<'_, '_>, routes: &[(Route, usize, String)]) {
+    let all: Vec<Route> = routes.iter().map(|(route, _, _)| route.clone()).collect();
+    let matcher = Matcher::new(&all);
+    for (route, start, path) in routes {
+        if route.path.prefix || route.path.base == "/" {
+            continue;
+        }
+        let twin = match route.path.base.strip_suffix('/') {
+            Some(without) => without.to_owned(),
+            None => format!("{}/", route.path.base),
+        };
+        let Ok(checked) = CheckedPath::parse(&twin) else {
+            continue;
+        };
+        let methods = route
+            .methods
+            .clone()
+            .unwrap_or_else(|| vec![Method::GET, Method::POST]);
+        let weaker = methods
+            .iter()
+            .any(|method| match matcher.find(&all, &checked, method) {
+                Match::Route(other) => all
+                    .get(other)
+                    .is_some_and(|other| other.access.strength() < route.access.strength()),
+                Match::OtherMethods(_) | Match::None => false,
+            });
+        if weaker {
+            let text = format!(
+                "{twin} would be open to more: expected a route for it too, or {}/*",
+                route.path.base
+            );
+            root.problems.add(*start, path.clone(), text);
+        }
+    }
+}

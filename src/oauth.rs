@@ -1,0 +1,9 @@
+//! OAuth 2.0: metadata, the authorization request, the token request, and access tokens.
+
+pub mod access_token;
+pub mod authorization;
+pub mod bearer;
+pub mod client_auth;
+pub mod metadata;
+pub mod pkce;
+pub mod token;

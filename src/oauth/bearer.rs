@@ -1,0 +1,143 @@
+//! Bearer credentials in requests and challenges in answers (RFC 6750, RFC 9110 section 11).
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use thiserror::Error;
+
+use crate::secret::Secret;
+
+/// Why the `Authorization` header cannot be used.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum BearerError {
+    /// The header is there more than once.
+    #[error("several Authorization headers")]
+    Duplicate,
+    /// Not `Bearer` followed by one `b64token` (RFC 6750 section 2.1).
+    #[error("malformed bearer credential")]
+    Malformed,
+    /// Another scheme.
+    #[error("authentication scheme not supported")]
+    Scheme,
+}
+
+/// The bearer token of a request, if it has an `Authorization` header at all. Tokens in the
+/// query or the body are never looked at (RFC 6750 sections 2.2 and 2.3 are not supported).
+///
+/// # Errors
+/// [`BearerError`]; a credential that is there but unusable is never ignored.
+pub fn bearer_token(headers: &HeaderMap) -> Result<Option<Secret<String>>, BearerError> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(BearerError::Duplicate);
+    }
+    let text = value.to_str().map_err(|_| BearerError::Malformed)?.trim();
+    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(BearerError::Scheme);
+    }
+    let token = token.trim_start_matches(' ');
+    let body = token.trim_end_matches('=');
+    let fits =
+        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
+    if body.is_empty() || !body.bytes().all(fits) {
+        return Err(BearerError::Malformed);
+    }
+    Ok(Some(Secret::new(token.to_owned())))
+}
+
+/// A `WWW-Authenticate: Bearer` challenge (RFC 6750 section 3).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Challenge {
+    /// `error`; none when no credential came at all (RFC 6750 section 3.1).
+    pub error: Option<&'static str>,
+    /// `error_description`: printable ASCII without quotes and backslashes.
+    pub description: Option<String>,
+    /// `scope`: what would be needed.
+    pub scope: Option<String>,
+}
+
+impl Challenge {
+    /// The header's value.
+    pub fn header(&self) -> String {
+        let mut parts = vec!["realm=\"airside\"".to_owned()];
+        if let Some(error) = self.error {
+            parts.push(format!("error=\"{error}\""));
+        }
+        if let Some(description) = &self.description {
+            parts.push(format!("error_description=\"{}\"", quotable(description)));
+        }
+        if let Some(scope) = &self.scope {
+            parts.push(format!("scope=\"{}\"", quotable(scope)));
+        }
+        format!("Bearer {}", parts.join(", "))
+    }
+}
+
+/// Leaves out what may not stand in these attributes (RFC 6750 section 3).
+fn quotable(text: &str) -> String {
+    text.chars()
+        .filter(|c| matches!(c, ' '..='~') && !matches!(c, '"' | '\\'))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn token(values: &[&str]) -> Result<Option<String>, BearerError> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(AUTHORIZATION, HeaderValue::from_str(value).expect("value"));
+        }
+        Ok(bearer_token(&headers)?.map(|token| token.expose().clone()))
+    }
+
+    #[test]
+    fn one_well_formed_bearer_credential_is_taken() {
+        assert_eq!(token(&[]), Ok(None));
+        for good in [
+            "Bearer abc.d-_~+/==",
+            "bearer abc.d-_~+/==",
+            "BEARER   abc.d-_~+/==",
+        ] {
+            assert_eq!(token(&[good]), Ok(Some("abc.d-_~+/==".into())), "{good}");
+        }
+        assert_eq!(
+            token(&["Bearer a", "Bearer a"]),
+            Err(BearerError::Duplicate)
+        );
+        for bad in [
+            "Bearer",
+            "Bearer ",
+            "Bearer =",
+            "Bearer a b",
+            "Bearer a,b",
+            "Bearer \"a\"",
+            "Bearer a=b",
+        ] {
+            assert_eq!(token(&[bad]), Err(BearerError::Malformed), "{bad}");
+        }
+        for other in ["Basic YTpi", "DPoP abc", "", "Bearerabc"] {
+            assert_eq!(token(&[other]), Err(BearerError::Scheme), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_challenge_cannot_be_broken_out_of() {
+        let bare = Challenge::default().header();
+        assert_eq!(bare, "Bearer realm=\"airside\"");
+        let full = Challenge {
+            error: Some("insufficient_scope"),
+            description: Some("say \"hi\"\r\nX: y\\".into()),
+            scope: Some("a b".into()),
+        };
+        assert_eq!(
+            full.header(),
+            "Bearer realm=\"airside\", error=\"insufficient_scope\", error_description=\"say hiX: y\", scope=\"a b\""
+        );
+    }
+}

@@ -1,0 +1,240 @@
+//! The token request that exchanges the code, and its response (RFC 6749 sections 4.1.3, 5.1
+//! and 5.2, OpenID Connect Core section 3.1.3).
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::{Request, Response, StatusCode};
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use crate::encoding::parse_json_object;
+use crate::oauth::client_auth::ClientProof;
+use crate::secret::Secret;
+use crate::time::Lifetime;
+use crate::url::HttpsUrl;
+
+/// Token responses over this size are refused.
+pub const MAX_TOKEN_RESPONSE_BYTES: usize = 128 * 1024;
+
+/// Why there are no tokens.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum TokenError {
+    /// `invalid_client`: the credential is wrong.
+    #[error("provider refused the client credential")]
+    InvalidClient,
+    /// `invalid_grant`: the code is over, used, or another's.
+    #[error("provider refused the grant")]
+    InvalidGrant,
+    /// A 200 that is not a token response: not JSON, members missing or of the wrong type.
+    #[error("token response malformed")]
+    Malformed,
+    /// Another refusal of the provider.
+    #[error("provider refused the token request")]
+    Refused,
+    /// `token_type` is not Bearer.
+    #[error("token type not supported")]
+    TokenType,
+    /// A 5xx or a redirect.
+    #[error("provider failed")]
+    Unavailable,
+}
+
+/// What the provider issued.
+#[derive(Clone, Debug)]
+pub struct TokenResponse {
+    /// For the API; opaque here.
+    pub access_token: Secret<String>,
+    /// Its life, if the provider said.
+    pub expires_in: Option<Lifetime>,
+    /// For the client; not verified yet.
+    pub id_token: Secret<String>,
+    /// For the token endpoint.
+    pub refresh_token: Option<Secret<String>>,
+    /// What was granted, if the provider said.
+    pub scope: Option<String>,
+}
+
+/// Builds the token request for an authorization code.
+///
+/// # Errors
+/// [`TokenError::Malformed`] when a value cannot stand in a request.
+pub fn code_exchange(
+    token_endpoint: &HttpsUrl,
+    code: &Secret<String>,
+    redirect_uri: &str,
+    code_verifier: &Secret<String>,
+    resource: &[String],
+    proof: ClientProof,
+) -> Result<Request<Bytes>, TokenError> {
+    let mut body = form_urlencoded::Serializer::new(String::new());
+    body.append_pair("grant_type", "authorization_code")
+        .append_pair("code", code.expose())
+        .append_pair("redirect_uri", redirect_uri)
+        .append_pair("code_verifier", code_verifier.expose());
+    for (name, value) in &proof.parameters {
+        body.append_pair(name, value.expose());
+    }
+    for resource in resource {
+        body.append_pair("resource", resource);
+    }
+    let mut request = Request::post(token_endpoint.as_str())
+        .header(ACCEPT, "application/json")
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+    if let Some(authorization) = proof.authorization {
+        request = request.header(AUTHORIZATION, authorization);
+    }
+    request
+        .body(Bytes::from(body.finish()))
+        .map_err(|_| TokenError::Malformed)
+}
+
+/// Reads the response to a code exchange.
+///
+/// # Errors
+/// [`TokenError`]; free text of the provider is not kept.
+pub fn read_code_exchange(response: &Response<Bytes>) -> Result<TokenResponse, TokenError> {
+    let object = parse_json_object(response.body(), MAX_TOKEN_RESPONSE_BYTES);
+    if response.status() != StatusCode::OK {
+        if !response.status().is_client_error() {
+            return Err(TokenError::Unavailable);
+        }
+        let object = object.unwrap_or_default();
+        return Err(match object.get("error").and_then(Value::as_str) {
+            Some("invalid_client") => TokenError::InvalidClient,
+            Some("invalid_grant") => TokenError::InvalidGrant,
+            _ => TokenError::Refused,
+        });
+    }
+    let object = object.map_err(|_| TokenError::Malformed)?;
+    // RFC 6749 section 7.1: a client must not use a token whose type it does not know. The
+    // name compares without regard to case (section 5.1).
+    let token_type = text(&object, "token_type")?.ok_or(TokenError::Malformed)?;
+    if !token_type.eq_ignore_ascii_case("bearer") {
+        return Err(TokenError::TokenType);
+    }
+    let expires_in = match object.get("expires_in") {
+        None | Some(Value::Null) => None,
+        // Some providers send a decimal string.
+        Some(Value::String(text)) => Some(text.parse().map_err(|_| TokenError::Malformed)?),
+        Some(value) => Some(value.as_u64().ok_or(TokenError::Malformed)?),
+    };
+    let secret = |name| Ok::<_, TokenError>(text(&object, name)?.map(Secret::<String>::from));
+    Ok(TokenResponse {
+        access_token: secret("access_token")?.ok_or(TokenError::Malformed)?,
+        expires_in: expires_in.map(Lifetime::from_secs),
+        id_token: secret("id_token")?.ok_or(TokenError::Malformed)?,
+        refresh_token: secret("refresh_token")?,
+        scope: text(&object, "scope")?.map(str::to_owned),
+    })
+}
+
+fn text<'a>(object: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, TokenError> {
+    match object.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) if text.is_empty() => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(TokenError::Malformed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oauth::client_auth::ClientCredential;
+    use serde_json::json;
+
+    fn response(status: u16, body: &Value) -> Response<Bytes> {
+        let body = Bytes::from(body.to_string());
+        Response::builder()
+            .status(status)
+            .body(body)
+            .expect("response")
+    }
+
+    fn good() -> Value {
+        json!({"access_token": "at", "token_type": "Bearer", "id_token": "it", "expires_in": 60, "extra": {}})
+    }
+
+    fn read(body: &Value) -> Result<TokenResponse, TokenError> {
+        read_code_exchange(&response(200, body))
+    }
+
+    #[test]
+    fn the_request_carries_code_verifier_and_proof() {
+        let endpoint = "https://op.example/token".parse().expect("url");
+        let proof = ClientCredential::Post(Secret::from("s&s"))
+            .proof("c")
+            .expect("proof");
+        let request = code_exchange(
+            &endpoint,
+            &Secret::from("the code"),
+            "https://app.example/auth/callback",
+            &Secret::from("v"),
+            &["urn:api".to_owned()],
+            proof,
+        )
+        .expect("request");
+        assert_eq!(
+            std::str::from_utf8(request.body()),
+            Ok(
+                "grant_type=authorization_code&code=the+code&redirect_uri=https%3A%2F%2Fapp.example%2Fauth%2Fcallback&code_verifier=v&client_id=c&client_secret=s%26s&resource=urn%3Aapi"
+            )
+        );
+    }
+
+    #[test]
+    fn the_shape_of_the_response_is_checked() {
+        let tokens = read(&good()).expect("tokens");
+        assert_eq!(tokens.expires_in, Some(Lifetime::from_secs(60)));
+        for (name, value) in [
+            ("token_type", json!("bearer")),
+            ("expires_in", Value::Null),
+            ("expires_in", json!("60")),
+            ("refresh_token", json!("rt")),
+            ("scope", json!("a b")),
+        ] {
+            let mut body = good();
+            body[name] = value;
+            assert!(read(&body).is_ok(), "{body}");
+        }
+        for (name, value, expected) in [
+            ("token_type", json!("mac"), TokenError::TokenType),
+            ("token_type", json!("DPoP"), TokenError::TokenType),
+            ("token_type", Value::Null, TokenError::Malformed),
+            ("access_token", Value::Null, TokenError::Malformed),
+            ("access_token", json!(""), TokenError::Malformed),
+            ("access_token", json!(1), TokenError::Malformed),
+            ("id_token", Value::Null, TokenError::Malformed),
+            ("expires_in", json!(-1), TokenError::Malformed),
+            ("expires_in", json!("soon"), TokenError::Malformed),
+            ("refresh_token", json!([]), TokenError::Malformed),
+            ("scope", json!(["a"]), TokenError::Malformed),
+        ] {
+            let mut body = good();
+            body[name] = value;
+            assert_eq!(read(&body).map(|_| ()), Err(expected), "{body}");
+        }
+    }
+
+    #[test]
+    fn refusals_are_told_apart_without_the_providers_words() {
+        let refused =
+            |status, body: Value| read_code_exchange(&response(status, &body)).map(|_| ());
+        assert_eq!(
+            refused(400, json!({"error": "invalid_grant"})),
+            Err(TokenError::InvalidGrant)
+        );
+        assert_eq!(
+            refused(401, json!({"error": "invalid_client"})),
+            Err(TokenError::InvalidClient)
+        );
+        assert_eq!(
+            refused(400, json!({"error": "<b>"})),
+            Err(TokenError::Refused)
+        );
+        assert_eq!(refused(404, json!([])), Err(TokenError::Refused));
+        assert_eq!(refused(302, json!({})), Err(TokenError::Unavailable));
+        assert_eq!(refused(503, json!({})), Err(TokenError::Unavailable));
+        assert_eq!(refused(200, json!([])), Err(TokenError::Malformed));
+    }
+}

@@ -1,0 +1,11 @@
+//! Who may pass where: routes, matching and the decision. No I/O.
+
+pub mod decision;
+pub mod matcher;
+pub mod path;
+pub mod rule;
+
+pub use decision::{DenialReason, Permit};
+pub use matcher::{Match, Matcher};
+pub use path::{CheckedPath, PathError};
+pub use rule::{Access, Route, TokenRule};

@@ -27,3 +27,6 @@ pub mod config;
 pub mod oauth;
 pub mod oidc;
 pub mod policy;
+// Layers 6 and 7: errors and answers.
+pub mod error;
+pub mod respond;

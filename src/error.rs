@@ -1,0 +1,288 @@
+//! Everything that can go wrong in a request, each with a stable code.
+//!
+//! Setup errors are another type (`endpoint::instance::StartError`): no request sees them.
+
+use thiserror::Error as ThisError;
+
+use crate::jose::{JwsError, KeySelectionError};
+use crate::oauth::access_token::AccessTokenError;
+use crate::oauth::authorization::{AuthorizationResponseError, ProviderError};
+use crate::oauth::bearer::BearerError;
+use crate::oauth::metadata::MetadataError;
+use crate::oauth::token::TokenError;
+use crate::oidc::id_token::IdTokenError;
+use crate::policy::{DenialReason, PathError};
+use crate::session::cookie::CookieError;
+
+/// Why a request is refused.
+#[derive(Clone, Debug, PartialEq, Eq, ThisError)]
+pub enum Error {
+    /// The access token of the request is not accepted.
+    #[error("access token refused: {0}")]
+    AccessToken(AccessTokenError),
+    /// The login attempt took too long.
+    #[error("login attempt expired")]
+    AttemptExpired,
+    /// No login attempt of this browser has that state: replayed, stale, or another's.
+    #[error("no such login attempt")]
+    AttemptUnknown,
+    /// The request body is not the form that was expected.
+    #[error("form malformed")]
+    Form,
+    /// The callback's query is not an authorization response.
+    #[error("authorization response refused: {0}")]
+    AuthorizationResponse(#[from] AuthorizationResponseError),
+    /// `iss` of the authorization response is not the provider's, or missing though announced.
+    #[error("authorization response of another issuer")]
+    CallbackIssuer,
+    /// Our cookies cannot be read, or do not fit.
+    #[error(transparent)]
+    Cookie(#[from] CookieError),
+    /// The `Authorization` header cannot be used.
+    #[error(transparent)]
+    Credential(#[from] BearerError),
+    /// A state-changing request with a session, and no proof that it comes from this site.
+    #[error("cross-site request refused")]
+    CrossSite,
+    /// The token is good and does not pass here.
+    #[error("denied: {reason}")]
+    Denied {
+        /// Why.
+        reason: DenialReason,
+        /// The scopes the route needs, for the challenge.
+        scopes: Vec<String>,
+    },
+    /// Provider metadata or key set cannot be had.
+    #[error("provider document unavailable: {0}")]
+    Discovery(DiscoveryError),
+    /// Not a sealed request of one of our own components.
+    #[error("no valid envelope")]
+    Envelope,
+    /// The ID token opens no session.
+    #[error("ID token refused: {0}")]
+    IdToken(#[from] IdTokenError),
+    /// An ID token was sent to an API.
+    #[error("ID token sent to an API")]
+    IdTokenAtApi {
+        /// The client it is addressed to, if it is one of the configuration.
+        client_id: Option<String>,
+    },
+    /// A host call failed that cannot fail: no randomness, no secret.
+    #[error("host failed")]
+    Internal,
+    /// The path has other methods.
+    #[error("method not allowed")]
+    MethodNotAllowed {
+        /// For the `Allow` header.
+        allow: String,
+    },
+    /// No credential at all.
+    #[error("no credential")]
+    NoCredential,
+    /// Nothing is there.
+    #[error("no route")]
+    NoRoute,
+    /// Not built yet.
+    #[error("not available yet")]
+    NotYet,
+    /// The path is not one that can be decided on.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The provider refused the login.
+    #[error("provider answered with an error")]
+    Provider(ProviderError),
+    /// The session is over, or its access token is.
+    #[error("session expired")]
+    SessionExpired,
+    /// The session's access token can never fit the route: no login would help.
+    #[error("the session's access token is not for this API: {0}")]
+    SessionTokenNotForThisApi(SessionTokenMisfit),
+    /// The token endpoint gave no tokens.
+    #[error("token request failed: {0}")]
+    Token(#[from] TokenError),
+    /// A login request names no provider that is configured.
+    #[error("unknown provider")]
+    UnknownProvider,
+    /// WebSocket and other upgrades: the platform has none.
+    #[error("upgrade not supported")]
+    Upgrade,
+    /// The upstream did not answer in time.
+    #[error("upstream timed out")]
+    UpstreamTimeout,
+    /// The upstream cannot be reached, or broke off.
+    #[error("upstream unavailable")]
+    UpstreamUnavailable,
+}
+
+/// Why a provider document cannot be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ThisError)]
+pub enum DiscoveryError {
+    /// The metadata is not the provider's.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// The key set is none.
+    #[error("key set malformed")]
+    Keys,
+    /// The manifest does not let this component reach the provider.
+    #[error("provider not in allowed_outbound_hosts")]
+    NotAllowed,
+    /// Not reachable, too slow, too large, or not 200.
+    #[error("provider unreachable")]
+    Unreachable,
+}
+
+/// Why a session's access token can never pass a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ThisError)]
+pub enum SessionTokenMisfit {
+    /// Addressed to something else.
+    #[error("audience")]
+    Audience,
+    /// Not a JWT: most providers issue such a token when no audience was asked for.
+    #[error("opaque")]
+    Opaque,
+    /// By an issuer not trusted for the route.
+    #[error("issuer")]
+    Issuer,
+    /// Refused for another reason that a login does not mend.
+    #[error("refused")]
+    Refused,
+}
+
+impl Error {
+    /// The stable code: in the log, in `docs/errors.md`, in problem bodies.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::AccessToken(error) => match error {
+                AccessTokenError::Claims => "access_token_claims",
+                AccessTokenError::Expired => "access_token_expired",
+                AccessTokenError::Issuer => "access_token_iss",
+                AccessTokenError::Jws(error) => jws_code(error, true),
+                AccessTokenError::NotYetValid => "access_token_not_yet_valid",
+                AccessTokenError::Typ => "access_token_typ",
+            },
+            Error::AttemptExpired => "attempt_expired",
+            Error::AttemptUnknown => "attempt_unknown",
+            Error::AuthorizationResponse(error) => match error {
+                AuthorizationResponseError::Duplicate => "callback_duplicate_parameter",
+                AuthorizationResponseError::Malformed => "callback_malformed",
+                AuthorizationResponseError::StateMissing => "callback_state_missing",
+                AuthorizationResponseError::TooLong => "callback_too_long",
+            },
+            Error::CallbackIssuer => "callback_iss",
+            Error::Cookie(error) => match error {
+                CookieError::Duplicate => "cookie_duplicate",
+                CookieError::HeaderTooLarge => "cookie_header_too_large",
+                CookieError::SessionTooLarge => "session_too_large",
+            },
+            Error::Credential(error) => match error {
+                BearerError::Duplicate => "credential_duplicate",
+                BearerError::Malformed => "credential_malformed",
+                BearerError::Scheme => "credential_scheme",
+            },
+            Error::CrossSite => "cross_site",
+            Error::Denied { reason, .. } => match reason {
+                DenialReason::Audience => "access_token_aud",
+                DenialReason::Expired => "access_token_expired",
+                DenialReason::Issuer => "access_token_issuer_not_for_route",
+                DenialReason::Scope => "insufficient_scope",
+            },
+            Error::Discovery(error) => match error {
+                DiscoveryError::Keys => "key_set_malformed",
+                DiscoveryError::Metadata(MetadataError::Endpoint) => "metadata_endpoint",
+                DiscoveryError::Metadata(MetadataError::Issuer) => "metadata_issuer",
+                DiscoveryError::Metadata(MetadataError::Malformed) => "metadata_malformed",
+                DiscoveryError::NotAllowed => "provider_host_not_allowed",
+                DiscoveryError::Unreachable => "provider_unreachable",
+            },
+            Error::Envelope => "envelope_invalid",
+            Error::Form => "form_malformed",
+            Error::IdToken(error) => match error {
+                IdTokenError::AtHash => "id_token_at_hash",
+                IdTokenError::Audience => "id_token_aud",
+                IdTokenError::AuthorizedParty => "id_token_azp",
+                IdTokenError::Claims => "id_token_claims",
+                IdTokenError::Expired => "id_token_expired",
+                IdTokenError::Issuer => "id_token_iss",
+                IdTokenError::Jws(error) => jws_code(error, false),
+                IdTokenError::Nonce => "id_token_nonce",
+                IdTokenError::NotYetValid => "id_token_not_yet_valid",
+                IdTokenError::Subject => "id_token_sub",
+                IdTokenError::Typ => "id_token_typ",
+            },
+            Error::IdTokenAtApi { .. } => "id_token_at_api",
+            Error::Internal => "internal",
+            Error::MethodNotAllowed { .. } => "method_not_allowed",
+            Error::NoCredential => "no_credential",
+            Error::NoRoute => "no_route",
+            Error::NotYet => "not_yet",
+            Error::Path(error) => match error {
+                PathError::Ambiguous => "path_ambiguous",
+                PathError::Malformed => "path_malformed",
+                PathError::TooLong => "path_too_long",
+            },
+            Error::Provider(error) => match error {
+                ProviderError::AccessDenied => "provider_access_denied",
+                ProviderError::InteractionRequired => "provider_interaction_required",
+                ProviderError::Other => "provider_error",
+                ProviderError::Unavailable => "provider_unavailable",
+            },
+            Error::SessionExpired => "session_expired",
+            Error::SessionTokenNotForThisApi(_) => "session_token_not_for_this_api",
+            Error::Token(error) => match error {
+                TokenError::InvalidClient => "token_invalid_client",
+                TokenError::InvalidGrant => "token_invalid_grant",
+                TokenError::Malformed => "token_response_malformed",
+                TokenError::Refused => "token_refused",
+                TokenError::TokenType => "token_type",
+                TokenError::Unavailable => "token_endpoint_unavailable",
+            },
+            Error::UnknownProvider => "unknown_provider",
+            Error::Upgrade => "upgrade_not_supported",
+            Error::UpstreamTimeout => "upstream_timeout",
+            Error::UpstreamUnavailable => "upstream_unavailable",
+        }
+    }
+
+    /// What to do about it, for the log only; empty where the code says it all.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Error::SessionTokenNotForThisApi(_) => {
+                "set `audience` (or `resource`) of the provider to the route's audience"
+            }
+            Error::AccessToken(AccessTokenError::Typ) => {
+                "the issuer does not send typ at+jwt (RFC 9068): see danger_any_typ"
+            }
+            Error::Cookie(CookieError::SessionTooLarge) => {
+                "set id_token_hint = \"never\", keep fewer claims, or raise session.max_chunks"
+            }
+            Error::Discovery(DiscoveryError::NotAllowed) => {
+                "run `cargo xtask check`: a host is missing from allowed_outbound_hosts"
+            }
+            Error::Token(TokenError::InvalidClient) => {
+                "check client_id, client_authentication and the secret"
+            }
+            _ => "",
+        }
+    }
+}
+
+fn jws_code(error: &JwsError, access: bool) -> &'static str {
+    match (error, access) {
+        (JwsError::Algorithm, true) => "access_token_alg",
+        (JwsError::Algorithm, false) => "id_token_alg",
+        (JwsError::Claims | JwsError::Malformed, true) => "access_token_malformed",
+        (JwsError::Claims | JwsError::Malformed, false) => "id_token_malformed",
+        (JwsError::Critical, true) => "access_token_crit",
+        (JwsError::Critical, false) => "id_token_crit",
+        (JwsError::Encrypted, true) => "access_token_encrypted",
+        (JwsError::Encrypted, false) => "id_token_encrypted",
+        (JwsError::Key(KeySelectionError::NoKey), true) => "access_token_no_key",
+        (JwsError::Key(KeySelectionError::NoKey), false) => "id_token_no_key",
+        (JwsError::Key(KeySelectionError::SeveralKeys), true) => "access_token_several_keys",
+        (JwsError::Key(KeySelectionError::SeveralKeys), false) => "id_token_several_keys",
+        (JwsError::Signature, true) => "access_token_signature",
+        (JwsError::Signature, false) => "id_token_signature",
+        (JwsError::TooLong, true) => "access_token_too_long",
+        (JwsError::TooLong, false) => "id_token_too_long",
+    }
+}

@@ -1,6 +1,7 @@
 //! `cargo xtask`: the only vocabulary of the project. Continuous integration and people use
 //! the same commands.
 
+mod bench;
 mod build;
 mod check;
 mod env_file;
@@ -40,6 +41,8 @@ cargo xtask <command>
   keys              make the session keys in ./.env where there are none
       --rotate      put a new key in front, keep the ones that opened before
       --print       print a new value for `session_keys` and write nothing
+  bench             what the gate costs: four rows, as ratios of one run
+      --port N, --host devhost|spin   as above
   tidy              check the rules about the sources that no compiler checks
 ";
 
@@ -70,6 +73,15 @@ fn run() -> Result<ExitCode> {
     }
     let workspace = Workspace::find()?;
     match command.as_str() {
+        "bench" => bench::run(
+            &workspace,
+            bench::Settings {
+                host: options.host.unwrap_or_default(),
+                install: options.install,
+                port: options.port.unwrap_or(3100),
+                wasm_std: options.wasm_std,
+            },
+        )?,
         "build" => {
             build::run(
                 &workspace,

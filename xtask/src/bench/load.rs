@@ -1,0 +1,112 @@
+//! Load on one request: threads with a kept connection each.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::bench::client::Connection;
+
+/// What one row sends and expects.
+pub(crate) struct Target {
+    /// What is sent, again and again.
+    pub(crate) request: Vec<u8>,
+    /// The port it goes to.
+    pub(crate) port: u16,
+    /// The status of every answer; another one ends the measurement.
+    pub(crate) status: u16,
+}
+
+/// What was measured.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sample {
+    /// Answers in each second.
+    pub(crate) per_second: f64,
+    /// Sorted, one of each request.
+    pub(crate) latencies: Vec<Duration>,
+}
+
+impl Sample {
+    /// The latency that a share (0 to 1) of the requests stayed below.
+    pub(crate) fn percentile(&self, share: f64) -> Duration {
+        let last = self.latencies.len().saturating_sub(1);
+        // The share of a count of requests fits, and is not negative.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let index = (last as f64 * share).round() as usize;
+        self.latencies.get(index).copied().unwrap_or_default()
+    }
+}
+
+/// Sends for `duration` from `connections` threads.
+///
+/// # Errors
+/// At the first failure or unexpected status: a number over errors says nothing.
+pub(crate) fn measure(target: &Target, connections: usize, duration: Duration) -> Result<Sample> {
+    let stop = AtomicBool::new(false);
+    let started = Instant::now();
+    let results: Vec<Result<Vec<Duration>>> = thread::scope(|scope| {
+        let worker = || {
+            let result = send_until(target, started + duration, &stop);
+            if result.is_err() {
+                stop.store(true, Ordering::Relaxed);
+            }
+            result
+        };
+        let workers: Vec<_> = (0..connections).map(|_| scope.spawn(worker)).collect();
+        let join = |worker: thread::ScopedJoinHandle<'_, _>| worker.join();
+        workers
+            .into_iter()
+            .map(|worker| join(worker).unwrap_or_else(|_| bail!("a worker panicked")))
+            .collect()
+    });
+    let elapsed = started.elapsed();
+    let mut latencies = Vec::new();
+    for result in results {
+        latencies.extend(result?);
+    }
+    latencies.sort_unstable();
+    let per_second = latencies.len() as f64 / elapsed.as_secs_f64();
+    Ok(Sample {
+        per_second,
+        latencies,
+    })
+}
+
+fn send_until(target: &Target, end: Instant, stop: &AtomicBool) -> Result<Vec<Duration>> {
+    let mut connection = Connection::open(target.port)?;
+    let mut latencies = Vec::new();
+    while Instant::now() < end && !stop.load(Ordering::Relaxed) {
+        let sent = Instant::now();
+        let response = connection.send(&target.request).context("a request")?;
+        latencies.push(sent.elapsed());
+        if response.status != target.status {
+            bail!(
+                "{} instead of {}: {}",
+                response.status,
+                target.status,
+                response.text()
+            );
+        }
+        if !response.keeps_connection() {
+            connection = Connection::open(target.port)?;
+        }
+    }
+    Ok(latencies)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_come_from_the_sorted_latencies() {
+        let sample = Sample {
+            per_second: 0.0,
+            latencies: (1..=101).map(Duration::from_millis).collect(),
+        };
+        assert_eq!(sample.percentile(0.5), Duration::from_millis(51));
+        assert_eq!(sample.percentile(0.99), Duration::from_millis(100));
+        assert_eq!(Sample::default().percentile(0.5), Duration::ZERO);
+    }
+}

@@ -8,6 +8,7 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
+use airside::config::Config;
 use anyhow::{Context, Result};
 use toml_edit::{DocumentMut, Item, TableLike};
 
@@ -54,16 +55,11 @@ pub(crate) fn run(manifest: &Path) -> Result<usize> {
 /// Every problem of the two files.
 fn judge(config: &str, manifest: &str) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let needs = match needs(config) {
-        Ok(needs) => Some(needs),
-        Err(error) => {
-            problems.push(Problem::new(
-                "airside.toml",
-                format!("cannot be read: {error:#}"),
-            ));
-            None
-        }
-    };
+    if let Err(found) = Config::parse(config) {
+        problems.extend(found.iter().map(Problem::of_config));
+    }
+    // What is no TOML is a problem by the library's rules already.
+    let needs = needs(config).ok();
     match Manifest::parse(manifest) {
         Ok(manifest) => problems.extend(needs.iter().flat_map(|needs| compare(needs, &manifest))),
         Err(error) => {
@@ -282,6 +278,11 @@ fn routes(row: &Permissions, routes: &BTreeSet<String>, private: bool) -> Vec<Pr
 }
 
 impl Problem {
+    fn of_config(problem: &airside::config::Problem) -> Self {
+        let place = format!("airside.toml, line {}: {}", problem.line, problem.key);
+        Self::new(&place, problem.expected.clone())
+    }
+
     fn new(place: &str, text: String) -> Self {
         Self {
             place: place.to_owned(),

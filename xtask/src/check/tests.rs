@@ -114,9 +114,34 @@ fn tokens_stays_private_and_every_route_leads_somewhere() {
 
 #[test]
 fn unreadable_files_are_both_named() {
-    check(
-        "= 1",
-        "= 2",
-        &[("airside.toml", false), ("spin.toml", false)],
+    let problems = judge("public_url = ", "component = ");
+    let mut files: Vec<_> = problems
+        .iter()
+        .filter_map(|problem| problem.place.split([',', ':']).next())
+        .collect();
+    files.dedup();
+    assert_eq!(files, ["airside.toml", "spin.toml"]);
+}
+
+#[test]
+fn problems_of_both_files_are_listed_in_one_run() {
+    let (config, manifest) = files();
+    let config = replaced(&config, "idle_seconds", "idel_seconds");
+    let config = replaced(&config, "access = \"login\"", "access = \"logged-in\"");
+    let config = replaced(&config, "http://127.0.0.1:3002", "ftp://127.0.0.1");
+    let manifest = replaced(&manifest, "\"/auth/session\"", "\"/session\"");
+    let problems = judge(&config, &manifest);
+    let keys: Vec<_> = problems
+        .iter()
+        .filter_map(|problem| problem.place.rsplit(' ').next())
+        .collect();
+    assert_eq!(
+        keys,
+        [
+            "session.idel_seconds",
+            "upstreams.invoices.url",
+            "routes[2].access",
+            "[[trigger.http]]"
+        ]
     );
 }

@@ -30,3 +30,6 @@ pub mod policy;
 // Layers 6 and 7: errors and answers.
 pub mod error;
 pub mod respond;
+// Fakes of the outside world, for tests only.
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

@@ -1,0 +1,211 @@
+//! Fakes of the ports and a tiny signing identity provider, for tests only.
+//!
+//! Nothing here sleeps, reads a clock or opens a socket: time stands still until a test moves
+//! it, randomness is a counted stream, and HTTP answers come from a script.
+
+pub mod http;
+pub mod idp;
+pub mod store;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use hmac_sha256::Hash;
+
+use crate::ports::{
+    Clock, Event, EventSink, PortFuture, Ports, Random, RandomError, VariableError, Variables,
+};
+use crate::secret::Secret;
+use crate::time::{Lifetime, UnixTime};
+
+pub use http::ScriptedHttp;
+pub use idp::Idp;
+pub use store::MemoryKeyValue;
+
+/// Runs a future whose ports are fakes. The fakes never wait for anything outside, so a
+/// future that stays pending would do so for ever: it is polled a bounded number of times.
+///
+/// # Panics
+/// When the future is still pending after a thousand polls.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    for _ in 0..1_000 {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+            return value;
+        }
+    }
+    panic!("a future on fakes waits for something that no fake will do");
+}
+
+/// All fakes together. 2026-01-01 is the first instant of every test.
+#[derive(Debug, Default)]
+pub struct World {
+    /// The time.
+    pub clock: FixedClock,
+    /// What was logged.
+    pub events: RecordingEvents,
+    /// The network.
+    pub http: ScriptedHttp,
+    /// The store.
+    pub key_value: MemoryKeyValue,
+    /// Randomness.
+    pub random: SeededRandom,
+    /// Secrets.
+    pub variables: MapVariables,
+}
+
+impl World {
+    /// The fakes as ports.
+    pub fn ports(&self) -> Ports<'_> {
+        Ports {
+            clock: &self.clock,
+            events: &self.events,
+            http: &self.http,
+            key_value: &self.key_value,
+            random: &self.random,
+            variables: &self.variables,
+        }
+    }
+
+    /// The time it is in this world.
+    pub fn now(&self) -> UnixTime {
+        self.clock.now()
+    }
+}
+
+/// A clock that a test moves.
+#[derive(Debug)]
+pub struct FixedClock(Cell<UnixTime>);
+
+impl Default for FixedClock {
+    fn default() -> Self {
+        FixedClock(Cell::new(UnixTime::from_secs(1_767_225_600)))
+    }
+}
+
+impl FixedClock {
+    /// Moves the clock forward.
+    pub fn advance(&self, seconds: u64) {
+        let now = self.0.get();
+        self.0.set(now.plus(Lifetime::from_secs(seconds)));
+    }
+
+    /// Sets the clock.
+    pub fn set(&self, now: UnixTime) {
+        self.0.set(now);
+    }
+}
+
+impl Clock for FixedClock {
+    fn now(&self) -> UnixTime {
+        self.0.get()
+    }
+}
+
+/// Bytes that look random and are the same in each run: the hashes of a counter.
+#[derive(Debug, Default)]
+pub struct SeededRandom {
+    counter: Cell<u64>,
+    broken: Cell<bool>,
+}
+
+impl SeededRandom {
+    /// A stream of its own for each `seed`.
+    pub fn new(seed: u64) -> Self {
+        SeededRandom {
+            counter: Cell::new(seed << 32),
+            broken: Cell::new(false),
+        }
+    }
+
+    /// From now on there is no randomness.
+    pub fn break_down(&self) {
+        self.broken.set(true);
+    }
+
+    /// A number below `bound` (0 when that is 0).
+    pub fn below(&self, bound: usize) -> usize {
+        let mut bytes = [0; 8];
+        let _ = self.fill(&mut bytes);
+        usize::try_from(u64::from_be_bytes(bytes) >> 1)
+            .unwrap_or(0)
+            .checked_rem(bound)
+            .unwrap_or(0)
+    }
+}
+
+impl Random for SeededRandom {
+    fn fill(&self, buffer: &mut [u8]) -> Result<(), RandomError> {
+        if self.broken.get() {
+            return Err(RandomError);
+        }
+        for chunk in buffer.chunks_mut(32) {
+            let count = self.counter.get();
+            self.counter.set(count.wrapping_add(1));
+            let block = Hash::hash(&count.to_be_bytes());
+            for (to, from) in chunk.iter_mut().zip(block) {
+                *to = from;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Variables from a map.
+#[derive(Debug, Default)]
+pub struct MapVariables {
+    values: RefCell<BTreeMap<String, Secret<String>>>,
+    reads: Cell<usize>,
+}
+
+impl MapVariables {
+    /// Grants `name` with `value`.
+    pub fn set(&self, name: &str, value: &str) {
+        let value = Secret::from(value);
+        self.values.borrow_mut().insert(name.to_owned(), value);
+    }
+
+    /// Takes `name` away.
+    pub fn remove(&self, name: &str) {
+        self.values.borrow_mut().remove(name);
+    }
+
+    /// How often any variable was read.
+    pub fn reads(&self) -> usize {
+        self.reads.get()
+    }
+}
+
+impl Variables for MapVariables {
+    fn secret(&self, name: &str) -> PortFuture<'_, Result<Secret<String>, VariableError>> {
+        self.reads.set(self.reads.get().saturating_add(1));
+        let value = self.values.borrow().get(name).cloned();
+        Box::pin(async move { value.ok_or(VariableError) })
+    }
+}
+
+/// Keeps what was logged.
+#[derive(Debug, Default)]
+pub struct RecordingEvents(RefCell<Vec<Event>>);
+
+impl RecordingEvents {
+    /// The codes logged so far, oldest first.
+    pub fn codes(&self) -> Vec<&'static str> {
+        self.0.borrow().iter().map(|event| event.code).collect()
+    }
+
+    /// Takes all events.
+    pub fn take(&self) -> Vec<Event> {
+        self.0.take()
+    }
+}
+
+impl EventSink for RecordingEvents {
+    fn emit(&self, event: &Event) {
+        self.0.borrow_mut().push(event.clone());
+    }
+}

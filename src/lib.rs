@@ -30,6 +30,8 @@ pub mod policy;
 // Layers 6 and 7: errors and answers.
 pub mod error;
 pub mod respond;
+// Layer 8: the endpoints.
+pub mod endpoint;
 // Fakes of the outside world, for tests only.
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

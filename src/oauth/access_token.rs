@@ -80,6 +80,8 @@ pub struct Refusal {
     pub error: AccessTokenError,
     /// `aud` of a token whose signature is good; empty before that.
     pub audience: Vec<String>,
+    /// True when the signature is good and there are claims that only ID tokens have.
+    pub looks_like_id_token: bool,
 }
 
 impl<E: Into<AccessTokenError>> From<E> for Refusal {
@@ -87,6 +89,7 @@ impl<E: Into<AccessTokenError>> From<E> for Refusal {
         Refusal {
             error: error.into(),
             audience: Vec::new(),
+            looks_like_id_token: false,
         }
     }
 }
@@ -110,7 +113,14 @@ pub fn verify(
         .into_iter()
         .map(str::to_owned)
         .collect();
-    judge(&signed, issuer, &audience, now).map_err(|error| Refusal { error, audience })
+    let judged = judge(&signed, issuer, &audience, now);
+    judged.map_err(|error| Refusal {
+        error,
+        looks_like_id_token: ["nonce", "at_hash", "c_hash"]
+            .iter()
+            .any(|name| signed.get(name).is_some()),
+        audience,
+    })
 }
 
 fn judge(

@@ -200,6 +200,14 @@ pub fn clear_session(present: &Cookies) -> Vec<HeaderValue> {
     present.session_names().filter_map(delete_cookie).collect()
 }
 
+/// `Set-Cookie` values that delete every part a session may have, for when the browser's
+/// cookies cannot be read.
+pub fn delete_session() -> Vec<HeaderValue> {
+    (0..MAX_CHUNKS)
+        .filter_map(|index| delete_cookie(&chunk_name(index)))
+        .collect()
+}
+
 /// A `Set-Cookie` value with airside's attributes; `None` when `value` cannot stand in a header.
 pub fn set_cookie(name: &str, value: &str, max_age: Lifetime) -> Option<HeaderValue> {
     let text = format!("{name}={value}{ATTRIBUTES}; Max-Age={}", max_age.as_secs());

@@ -245,14 +245,14 @@ impl KeyRing {
 
     /// A MAC over `parts` under the first ring key. Each part's length is authenticated too, so
     /// that moving a boundary changes the MAC.
-    pub fn mac(&self, purpose: Purpose, parts: &[&[u8]]) -> [u8; 32] {
+    pub fn mac(&self, purpose: Purpose, parts: &[impl AsRef<[u8]>]) -> [u8; 32] {
         self.keys
             .first()
             .map_or([0; 32], |key| mac(key, purpose, parts))
     }
 
     /// True when `tag` is the MAC of `parts` under any ring key. Constant time per key.
-    pub fn verify_mac(&self, purpose: Purpose, parts: &[&[u8]], tag: &[u8]) -> bool {
+    pub fn verify_mac(&self, purpose: Purpose, parts: &[impl AsRef<[u8]>], tag: &[u8]) -> bool {
         use subtle::ConstantTimeEq;
         self.keys
             .iter()
@@ -272,13 +272,14 @@ fn wrapping_key(ring_key: &RingKey, label: &str) -> Result<A256KWKey, SealError>
     A256KWKey::from_bytes(key.as_slice()).map_err(|_| SealError::Unsealable)
 }
 
-fn mac(ring_key: &RingKey, purpose: Purpose, parts: &[&[u8]]) -> [u8; 32] {
+fn mac(ring_key: &RingKey, purpose: Purpose, parts: &[impl AsRef<[u8]>]) -> [u8; 32] {
     let key = derive(
         ring_key,
         &format!("v{FORMAT_VERSION}/mac/{}", purpose.label()),
     );
     let mut hmac = HMAC::new(key.as_slice());
     for part in parts {
+        let part = part.as_ref();
         hmac.update((part.len() as u64).to_be_bytes());
         hmac.update(part);
     }
@@ -422,11 +423,11 @@ mod tests {
     #[test]
     fn macs_authenticate_boundaries_and_purpose() {
         let ring = ring(&[("a", 1)]);
-        let tag = ring.mac(Purpose::Cache("jwks"), &[b"ab", b"c"]);
-        assert!(ring.verify_mac(Purpose::Cache("jwks"), &[b"ab", b"c"], &tag));
-        assert!(!ring.verify_mac(Purpose::Cache("jwks"), &[b"a", b"bc"], &tag));
-        assert!(!ring.verify_mac(Purpose::Cache("metadata"), &[b"ab", b"c"], &tag));
-        assert!(!ring.verify_mac(Purpose::Cache("jwks"), &[b"ab", b"c"], &tag[..31]));
+        let tag = ring.mac(Purpose::Cache("jwks"), &[&b"ab"[..], b"c"]);
+        assert!(ring.verify_mac(Purpose::Cache("jwks"), &[&b"ab"[..], b"c"], &tag));
+        assert!(!ring.verify_mac(Purpose::Cache("jwks"), &[&b"a"[..], b"bc"], &tag));
+        assert!(!ring.verify_mac(Purpose::Cache("metadata"), &[&b"ab"[..], b"c"], &tag));
+        assert!(!ring.verify_mac(Purpose::Cache("jwks"), &[&b"ab"[..], b"c"], &tag[..31]));
     }
 
     #[test]

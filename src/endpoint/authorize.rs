@@ -1,0 +1,439 @@
+//! The boarding gate: is there an access token, is it addressed to this API, does it allow
+//! this? Then, and only then, the request goes to the upstream.
+//!
+//! The answer is a response, or a [`Forward`] plan of pure data that the host side executes
+//! on raw streams. A refusal is terminal: nothing is proxied after it.
+
+mod headers;
+mod verified;
+
+pub use headers::{is_hop_by_hop, is_stripped};
+pub use verified::VerifiedTokens;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response};
+
+use crate::config::{TokenIssuer, Upstream};
+use crate::endpoint::instance::Instance;
+use crate::endpoint::{discovery, refuse};
+use crate::error::{Error, SessionTokenMisfit};
+use crate::jose::jws::looks_like_jwt;
+use crate::jose::{Jws, JwsError};
+use crate::oauth::access_token::{self, AccessTokenError, VerifiedAccessToken};
+use crate::oauth::bearer::bearer_token;
+use crate::policy::{Access, CheckedPath, DenialReason, Match, Permit, TokenRule, decision};
+use crate::ports::Ports;
+use crate::respond::{self, Audience, is_same_origin, see_other};
+use crate::session::cookie::{CookieError, clear_session, delete_session, session_cookies};
+use crate::session::{Cookies, Session, SessionError};
+use crate::time::{Lifetime, UnixTime};
+use crate::url::ReturnTo;
+
+/// A session younger than this whose token does not do is not sent to the login again: it
+/// would come back with the same token, for ever.
+const JUST_LOGGED_IN: Lifetime = Lifetime::from_secs(60);
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Decision {
+    /// Send this, and do not touch the upstream.
+    Respond(Response<Bytes>),
+    /// Pass the request on.
+    Forward(Box<Forward>),
+}
+
+/// How to pass a request on: pure data. The body streams are handed on as they are.
+#[derive(Debug)]
+pub struct Forward {
+    /// `http` or `https`.
+    pub scheme: String,
+    /// Host and port of the upstream.
+    pub authority: String,
+    /// Exactly the path and query that were decided on.
+    pub path_and_query: String,
+    /// All headers of the request to the upstream.
+    pub headers: HeaderMap,
+    /// How long a connection may take to come about.
+    pub connect_timeout: Lifetime,
+    /// How long the upstream may take to the first byte of its answer.
+    pub first_byte_timeout: Lifetime,
+    /// How long the upstream may pause within its answer.
+    pub between_bytes_timeout: Lifetime,
+    by_session: bool,
+    set_cookies: Vec<HeaderValue>,
+}
+
+impl Forward {
+    /// All headers of the answer to the client, from those of the upstream.
+    pub fn response_headers(&self, upstream: HeaderMap) -> HeaderMap {
+        headers::response(upstream, self.by_session, &self.set_cookies)
+    }
+}
+
+/// Who passes, and by what.
+struct Passage {
+    permit: Permit,
+    session: Option<Session>,
+}
+
+/// Decides about a request. `head.uri` is path and query as received.
+pub async fn authorize(head: &Parts, instance: &Instance, ports: Ports<'_>) -> Decision {
+    let mut cookies = Vec::new();
+    match decide(head, &mut cookies, instance, ports).await {
+        Ok(decision) => decision,
+        Err(error) => {
+            let audience = respond::audience(&head.headers, &head.method);
+            let target = head
+                .uri
+                .path_and_query()
+                .map_or("/", |target| target.as_str());
+            let to_login = matches!(error, Error::NoCredential | Error::SessionExpired);
+            if to_login && audience == Audience::Browser && !instance.config.providers.is_empty() {
+                return Decision::Respond(see_other(&login_url(target), cookies));
+            }
+            let fields = refusal_fields(&error, head);
+            Decision::Respond(refuse(&error, audience, cookies, ports, fields))
+        }
+    }
+}
+
+/// The answer when the upstream could not be reached, or took too long.
+pub fn upstream_failed(head: &Parts, timed_out: bool, ports: Ports<'_>) -> Response<Bytes> {
+    let error = if timed_out {
+        Error::UpstreamTimeout
+    } else {
+        Error::UpstreamUnavailable
+    };
+    let audience = respond::audience(&head.headers, &head.method);
+    refuse(
+        &error,
+        audience,
+        Vec::new(),
+        ports,
+        refusal_fields(&error, head),
+    )
+}
+
+fn refusal_fields(error: &Error, head: &Parts) -> Vec<(&'static str, String)> {
+    // The path without its query: people put secrets there. An ambiguous one not at all.
+    let mut fields = vec![("method", head.method.to_string())];
+    if !matches!(error, Error::Path(_)) {
+        fields.push(("path", head.uri.path().to_owned()));
+    }
+    fields
+}
+
+fn login_url(target: &str) -> String {
+    let return_to = ReturnTo::parse(target);
+    let query = form_urlencoded::Serializer::new(String::new())
+        .append_pair("return_to", return_to.as_str())
+        .finish();
+    format!("/auth/login?{query}")
+}
+
+async fn decide(
+    head: &Parts,
+    cookies_out: &mut Vec<HeaderValue>,
+    instance: &Instance,
+    ports: Ports<'_>,
+) -> Result<Decision, Error> {
+    let now = ports.clock.now();
+    let config = &instance.config;
+    let target = head
+        .uri
+        .path_and_query()
+        .map_or("", |target| target.as_str());
+    let path = CheckedPath::parse(target)?;
+    if is_reserved(&path) {
+        return Err(Error::NoRoute);
+    }
+    let route = match config.matcher.find(&config.routes, &path, &head.method) {
+        Match::Route(index) => config.routes.get(index).ok_or(Error::Internal)?,
+        Match::OtherMethods(indices) => {
+            return Err(Error::MethodNotAllowed {
+                allow: allow(&indices, instance),
+            });
+        }
+        Match::None => return Err(Error::NoRoute),
+    };
+    if wants_websocket(&head.headers) {
+        return Err(Error::Upgrade);
+    }
+    let passage = match &route.access {
+        Access::Public => None,
+        Access::Login => Some(by_session_alone(head, cookies_out, instance, now)?),
+        Access::Token(rule) => {
+            Some(by_access_token(head, rule, cookies_out, instance, ports, now).await?)
+        }
+    };
+    let upstream = config
+        .upstreams
+        .get(route.upstream)
+        .ok_or(Error::Internal)?;
+    forward(head, &path, upstream, passage, instance, now).map(Decision::Forward)
+}
+
+/// True for what is airside's own: another component serves it, or nobody.
+fn is_reserved(path: &CheckedPath<'_>) -> bool {
+    let mut segments = path.segments().iter().map(AsRef::as_ref);
+    match (segments.next(), segments.next()) {
+        (Some(b"auth"), _) => true,
+        (Some(b".well-known"), Some(second)) => {
+            matches!(second, b"jwks.json" | b"oauth-protected-resource" | b"spin")
+        }
+        _ => false,
+    }
+}
+
+fn allow(indices: &[usize], instance: &Instance) -> String {
+    let mut names: Vec<&str> = indices
+        .iter()
+        .filter_map(|index| instance.config.routes.get(*index))
+        .flat_map(|route| route.methods.iter().flatten())
+        .map(Method::as_str)
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names.join(", ")
+}
+
+fn wants_websocket(headers: &HeaderMap) -> bool {
+    let upgrade = headers.get_all(http::header::UPGRADE).iter();
+    headers.contains_key("sec-websocket-key")
+        || upgrade.into_iter().any(|value| {
+            value
+                .as_bytes()
+                .to_ascii_lowercase()
+                .windows(9)
+                .any(|w| w == b"websocket")
+        })
+}
+
+/// A session on a route that asks for nothing else.
+fn by_session_alone(
+    head: &Parts,
+    cookies_out: &mut Vec<HeaderValue>,
+    instance: &Instance,
+    now: UnixTime,
+) -> Result<Passage, Error> {
+    let session = open_session(head, cookies_out, instance, now)?;
+    require_same_origin(head, instance)?;
+    Ok(Passage {
+        permit: Permit::for_session(&session),
+        session: Some(session),
+    })
+}
+
+/// An access token, from the `Authorization` header or else from the session. Both go
+/// through the same check.
+async fn by_access_token(
+    head: &Parts,
+    rule: &TokenRule,
+    cookies_out: &mut Vec<HeaderValue>,
+    instance: &Instance,
+    ports: Ports<'_>,
+    now: UnixTime,
+) -> Result<Passage, Error> {
+    // A header decides alone: the cookie is then not even opened.
+    if let Some(token) = bearer_token(&head.headers)? {
+        let permit = check(token.expose(), rule, instance, ports, now).await?;
+        return Ok(Passage {
+            permit,
+            session: None,
+        });
+    }
+    let session = open_session(head, cookies_out, instance, now)?;
+    require_same_origin(head, instance)?;
+    let token = session.access_token.expose();
+    if !looks_like_jwt(token) {
+        return Err(Error::SessionTokenNotForThisApi(SessionTokenMisfit::Opaque));
+    }
+    let permit = check(token, rule, instance, ports, now)
+        .await
+        .map_err(|error| as_session_error(error, &session, now))?;
+    Ok(Passage {
+        permit,
+        session: Some(session),
+    })
+}
+
+/// What a refusal of the session's own access token means for the person: a login when that
+/// can help, a page when it cannot.
+fn as_session_error(error: Error, session: &Session, now: UnixTime) -> Error {
+    let misfit = Error::SessionTokenNotForThisApi;
+    match error {
+        Error::AccessToken(AccessTokenError::Expired)
+        | Error::Denied {
+            reason: DenialReason::Expired,
+            ..
+        } => {
+            if now.since(session.created_at) < JUST_LOGGED_IN {
+                misfit(SessionTokenMisfit::Refused)
+            } else {
+                Error::SessionExpired
+            }
+        }
+        Error::Denied {
+            reason: DenialReason::Audience,
+            ..
+        }
+        | Error::IdTokenAtApi { .. } => misfit(SessionTokenMisfit::Audience),
+        Error::Denied {
+            reason: DenialReason::Issuer,
+            ..
+        }
+        | Error::AccessToken(AccessTokenError::Issuer) => misfit(SessionTokenMisfit::Issuer),
+        Error::AccessToken(_) => misfit(SessionTokenMisfit::Refused),
+        other => other,
+    }
+}
+
+fn open_session(
+    head: &Parts,
+    cookies_out: &mut Vec<HeaderValue>,
+    instance: &Instance,
+    now: UnixTime,
+) -> Result<Session, Error> {
+    let cookies = Cookies::parse(&head.headers).inspect_err(|error| {
+        if matches!(error, CookieError::Duplicate | CookieError::HeaderTooLarge) {
+            cookies_out.extend(delete_session());
+        }
+    })?;
+    let Some(sealed) = cookies.session() else {
+        // A part of a session is as good as none, and goes.
+        cookies_out.extend(clear_session(&cookies));
+        return Err(Error::NoCredential);
+    };
+    Session::open(&sealed, &instance.ring, &instance.config.session, now).map_err(|error| {
+        cookies_out.extend(clear_session(&cookies));
+        match error {
+            SessionError::Expired => Error::SessionExpired,
+            SessionError::Unreadable => Error::NoCredential,
+        }
+    })
+}
+
+/// A cookie goes with requests that other sites cause: what changes something needs proof
+/// that this very site asked for it.
+fn require_same_origin(head: &Parts, instance: &Instance) -> Result<(), Error> {
+    let safe = [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE].contains(&head.method);
+    if safe || is_same_origin(&head.headers, instance.config.public_url.as_str()) {
+        Ok(())
+    } else {
+        Err(Error::CrossSite)
+    }
+}
+
+/// The one check of access tokens: verified (or remembered as verified), then judged.
+async fn check(
+    token: &str,
+    rule: &TokenRule,
+    instance: &Instance,
+    ports: Ports<'_>,
+    now: UnixTime,
+) -> Result<Permit, Error> {
+    let rule_issuer = instance
+        .config
+        .issuers
+        .get(rule.issuer)
+        .ok_or(Error::Internal)?;
+    let verified = verify(token, instance, ports, now).await?;
+    let leeway = rule_issuer.leeway;
+    decision::decide(rule, rule_issuer.issuer.as_str(), &verified, leeway, now).map_err(|reason| {
+        // An ID token that looks like an access token in all but its addressee.
+        match (reason, instance.config.client_id_in(verified.audience())) {
+            (DenialReason::Audience, Some(client_id)) => Error::IdTokenAtApi {
+                client_id: Some(client_id.to_owned()),
+            },
+            _ => Error::Denied {
+                reason,
+                scopes: rule.scopes.clone(),
+            },
+        }
+    })
+}
+
+async fn verify(
+    token: &str,
+    instance: &Instance,
+    ports: Ports<'_>,
+    now: UnixTime,
+) -> Result<std::rc::Rc<VerifiedAccessToken>, Error> {
+    let key = verified::key(token);
+    if let Some(known) = verified::recall(&key, instance, now) {
+        return Ok(known);
+    }
+    let refused = |error: JwsError| Error::AccessToken(AccessTokenError::Jws(error));
+    let jws = Jws::parse(token).map_err(refused)?;
+    // The unverified `iss` chooses the key set, and nothing else.
+    let issuer: &TokenIssuer = instance
+        .config
+        .issuers
+        .iter()
+        .find(|known| Some(known.issuer.as_str()) == jws.unverified_issuer())
+        .ok_or(Error::AccessToken(AccessTokenError::Issuer))?;
+    // Refused before anything is fetched for it.
+    let alg = jws.header().alg;
+    if !issuer.algorithms.contains(&alg) {
+        return Err(refused(JwsError::Algorithm));
+    }
+    let kid = jws.header().kid.clone();
+    let keys = discovery::key_set(&issuer.issuer, alg, kid.as_deref(), instance, ports, now)
+        .await
+        .map_err(Error::Discovery)?;
+    let verified =
+        access_token::verify(jws, issuer, &keys, now).map_err(|refusal| {
+            match instance.config.client_id_in(&refusal.audience) {
+                Some(client_id) => Error::IdTokenAtApi {
+                    client_id: Some(client_id.to_owned()),
+                },
+                None if refusal.looks_like_id_token => Error::IdTokenAtApi { client_id: None },
+                None => Error::AccessToken(refusal.error),
+            }
+        })?;
+    Ok(verified::remember(
+        key,
+        verified,
+        &issuer.issuer,
+        instance,
+        now,
+    ))
+}
+
+fn forward(
+    head: &Parts,
+    path: &CheckedPath<'_>,
+    upstream: &Upstream,
+    passage: Option<Passage>,
+    instance: &Instance,
+    now: UnixTime,
+) -> Result<Box<Forward>, Error> {
+    let session = passage
+        .as_ref()
+        .and_then(|passage| passage.session.as_ref());
+    let mut set_cookies = Vec::new();
+    if let Some(session) = session {
+        let limits = &instance.config.session;
+        if session.needs_renewal(limits, now) {
+            let (sealed, life) = session
+                .seal(&instance.ring, limits, now)
+                .map_err(|_| Error::Internal)?;
+            let present = Cookies::parse(&head.headers)?;
+            set_cookies = session_cookies(&sealed, &present, life, limits.max_chunks)?;
+        }
+    }
+    let by_session = session.is_some();
+    let permit = passage.as_ref().map(|passage| &passage.permit);
+    Ok(Box::new(Forward {
+        scheme: upstream.origin.scheme().to_owned(),
+        authority: upstream.origin.authority().to_owned(),
+        path_and_query: path.target().to_owned(),
+        headers: headers::request(&head.headers, permit, session, &instance.config.public_url)?,
+        connect_timeout: upstream.connect_timeout,
+        first_byte_timeout: upstream.first_byte_timeout,
+        between_bytes_timeout: upstream.between_bytes_timeout,
+        by_session,
+        set_cookies,
+    }))
+}

@@ -1,0 +1,139 @@
+//! `/auth/logout`, `/auth/logged-out` and `/auth/backchannel-logout`.
+//!
+//! A link or an image must not log anybody out: GET shows a page to confirm, POST needs proof
+//! that this very site sent it.
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+
+use crate::encoding::base64url_encode;
+use crate::endpoint::instance::Instance;
+use crate::endpoint::{LOGGED_OUT_PATH, discovery, plain_path, random, refuse, require_method};
+use crate::error::Error;
+use crate::oidc::end_session::EndSessionRequest;
+use crate::ports::{Event, Ports};
+use crate::respond::page::{Action, Page};
+use crate::respond::{Audience, is_same_origin, page, see_other};
+use crate::session::cookie::clear_session;
+use crate::session::{Cookies, Session};
+use crate::time::UnixTime;
+
+/// Answers the requests of the `logout` component.
+pub async fn logout(
+    request: Request<Bytes>,
+    instance: &Instance,
+    ports: Ports<'_>,
+) -> Response<Bytes> {
+    let now = ports.clock.now();
+    let (answer, audience) = match plain_path(request.uri().path()) {
+        "/auth/logout" => (
+            log_out(&request, instance, ports, now).await,
+            Audience::Browser,
+        ),
+        LOGGED_OUT_PATH => (
+            require_method(request.method(), "GET, HEAD").map(|()| logged_out()),
+            Audience::Browser,
+        ),
+        "/auth/backchannel-logout" => (Err(Error::NotYet), Audience::Api),
+        _ => (Err(Error::NoRoute), Audience::Browser),
+    };
+    answer.unwrap_or_else(|error| refuse(&error, audience, Vec::new(), ports, Vec::new()))
+}
+
+async fn log_out(
+    request: &Request<Bytes>,
+    instance: &Instance,
+    ports: Ports<'_>,
+    now: UnixTime,
+) -> Result<Response<Bytes>, Error> {
+    require_method(request.method(), "GET, HEAD, POST")?;
+    // A damaged cookie header must not keep anybody signed in: nothing of it is used then.
+    let cookies = Cookies::parse(request.headers())?;
+    let session = cookies.session().and_then(|sealed| {
+        Session::open(&sealed, &instance.ring, &instance.config.session, now).ok()
+    });
+    let end_session = match &session {
+        Some(session) => end_session_url(session, instance, ports, now).await,
+        None => None,
+    };
+    if request.method() != http::Method::POST {
+        return Ok(match &session {
+            Some(session) => confirm(session, end_session.as_ref()),
+            None => logged_out(),
+        });
+    }
+    if !is_same_origin(request.headers(), instance.config.public_url.as_str()) {
+        return Err(Error::CrossSite);
+    }
+    if let Some(session) = &session {
+        let fields = vec![("session", session.id.clone())];
+        ports.events.emit(&Event {
+            code: "logout",
+            request_id: String::new(),
+            fields,
+        });
+    }
+    let target = end_session.map_or_else(|| LOGGED_OUT_PATH.to_owned(), |(url, _)| url);
+    Ok(see_other(&target, clear_session(&cookies)))
+}
+
+/// The logout URL at the session's provider, and its origin. A provider that is down or has
+/// no logout does not keep anybody from logging out here.
+async fn end_session_url(
+    session: &Session,
+    instance: &Instance,
+    ports: Ports<'_>,
+    now: UnixTime,
+) -> Option<(String, String)> {
+    let provider = instance.config.provider(&session.provider)?;
+    let metadata = discovery::metadata(&provider.issuer, instance, ports, now)
+        .await
+        .ok()?;
+    let endpoint = metadata.end_session_endpoint.as_ref()?;
+    let state = base64url_encode(&random::<16>(ports).ok()?);
+    let request = EndSessionRequest {
+        id_token_hint: session.id_token.as_ref(),
+        client_id: &provider.client_id,
+        post_logout_redirect_uri: &format!("{}{LOGGED_OUT_PATH}", instance.config.public_url),
+        state: &state,
+    };
+    Some((request.url(endpoint), endpoint.origin().to_string()))
+}
+
+fn confirm(session: &Session, end_session: Option<&(String, String)>) -> Response<Bytes> {
+    let who = ["name", "email", "preferred_username"]
+        .iter()
+        .find_map(|claim| {
+            session
+                .claims
+                .get(*claim)
+                .and_then(serde_json::Value::as_str)
+        })
+        .unwrap_or(&session.subject);
+    // The browser applies form-action to the redirect after the form as well.
+    let targets: Vec<&str> = end_session
+        .iter()
+        .map(|(_, origin)| origin.as_str())
+        .collect();
+    page::render(&Page {
+        status: StatusCode::OK,
+        heading: "Sign out?",
+        message: "You will be signed out of this site and of the sign-in service.",
+        details: &[("Signed in as", who)],
+        action: Action::LogOut { fields: Vec::new() },
+        request_id: None,
+        form_targets: &targets,
+    })
+}
+
+fn logged_out() -> Response<Bytes> {
+    page::render(&Page {
+        status: StatusCode::OK,
+        heading: "You are signed out",
+        message: "On a shared computer, close the browser as well.",
+        details: &[],
+        action: Action::SignIn,
+        request_id: None,
+        form_targets: &[],
+    })
+}

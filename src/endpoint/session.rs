@@ -1,0 +1,46 @@
+//! `GET /auth/session`: what a front end may know of the session. Never a token.
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use serde_json::json;
+
+use crate::endpoint::instance::Instance;
+use crate::endpoint::{refuse, require_method};
+use crate::error::Error;
+use crate::ports::Ports;
+use crate::respond::{self, Audience};
+use crate::session::cookie::clear_session;
+use crate::session::{Cookies, Session};
+
+/// Answers with JSON: issuer, subject, the kept claims, and when the session ends (seconds
+/// since 1970); or 401 without a session.
+pub async fn session(
+    request: Request<Bytes>,
+    instance: &Instance,
+    ports: Ports<'_>,
+) -> Response<Bytes> {
+    let now = ports.clock.now();
+    let mut stale = Vec::new();
+    let answer = (|| {
+        require_method(request.method(), "GET, HEAD")?;
+        let cookies = Cookies::parse(request.headers())?;
+        let sealed = cookies.session().ok_or(Error::NoCredential)?;
+        let limits = &instance.config.session;
+        let session = Session::open(&sealed, &instance.ring, limits, now).map_err(|_| {
+            stale = clear_session(&cookies);
+            Error::SessionExpired
+        })?;
+        let ends_at = session.ends_at(limits, session.renewed_at);
+        Ok(json!({
+            "issuer": session.issuer,
+            "subject": session.subject,
+            "claims": session.claims,
+            "auth_time": session.auth_time,
+            "expires_at": ends_at,
+        }))
+    })();
+    match answer {
+        Ok(body) => respond::json(StatusCode::OK, &body),
+        Err(error) => refuse(&error, Audience::Api, stale, ports, Vec::new()),
+    }
+}

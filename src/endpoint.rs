@@ -30,6 +30,12 @@ pub const CALLBACK_PATH: &str = "/auth/callback";
 /// Where the provider sends the browser after a logout.
 pub const LOGGED_OUT_PATH: &str = "/auth/logged-out";
 
+/// The answer to a request whose target or headers cannot even be expressed.
+pub fn malformed_request(ports: Ports<'_>) -> Response<Bytes> {
+    let error = Error::Path(crate::policy::PathError::Malformed);
+    refuse(&error, Audience::Api, Vec::new(), ports, Vec::new())
+}
+
 /// Answers with `error`, and logs it under a new request id.
 fn refuse(
     error: &Error,

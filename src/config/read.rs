@@ -390,7 +390,7 @@ fn leeway(table: &Table<'_, '_>) -> Leeway {
 }
 
 fn algorithms(table: &Table<'_, '_>, name: &'static str) -> Vec<Algorithm> {
-    let expected = "EdDSA, ES256, ES384, PS256, PS384, PS512, RS256, RS384 or RS512";
+    let expected = "EdDSA, ES256, ES384, PS256 or RS256";
     let list = table.list(name, expected, || Algorithm::DEFAULT.to_vec());
     if table
         .get(name)

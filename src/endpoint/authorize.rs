@@ -98,21 +98,23 @@ pub async fn authorize(head: &Parts, instance: &Instance, ports: Ports<'_>) -> D
     }
 }
 
-/// The answer when the upstream could not be reached, or took too long.
-pub fn upstream_failed(head: &Parts, timed_out: bool, ports: Ports<'_>) -> Response<Bytes> {
+/// The answer when the upstream could not be reached, or took too long. `cause` is for the
+/// log only.
+pub fn upstream_failed(
+    head: &Parts,
+    timed_out: bool,
+    cause: String,
+    ports: Ports<'_>,
+) -> Response<Bytes> {
     let error = if timed_out {
         Error::UpstreamTimeout
     } else {
         Error::UpstreamUnavailable
     };
     let audience = respond::audience(&head.headers, &head.method);
-    refuse(
-        &error,
-        audience,
-        Vec::new(),
-        ports,
-        refusal_fields(&error, head),
-    )
+    let mut fields = refusal_fields(&error, head);
+    fields.push(("cause", cause));
+    refuse(&error, audience, Vec::new(), ports, fields)
 }
 
 fn refusal_fields(error: &Error, head: &Parts) -> Vec<(&'static str, String)> {

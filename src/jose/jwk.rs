@@ -105,15 +105,7 @@ impl Jwk {
             Material::Ed25519(_) => algorithm == Algorithm::EdDsa,
             Material::P256(_) => algorithm == Algorithm::Es256,
             Material::P384(_) => algorithm == Algorithm::Es384,
-            Material::Rsa { .. } => matches!(
-                algorithm,
-                Algorithm::Ps256
-                    | Algorithm::Ps384
-                    | Algorithm::Ps512
-                    | Algorithm::Rs256
-                    | Algorithm::Rs384
-                    | Algorithm::Rs512
-            ),
+            Material::Rsa { .. } => matches!(algorithm, Algorithm::Ps256 | Algorithm::Rs256),
         };
         type_fits
             && self

@@ -181,12 +181,8 @@ fn at_hash_of(algorithm: Algorithm, access_token: &Secret<String>) -> String {
         Algorithm::Es256 | Algorithm::Ps256 | Algorithm::Rs256 => {
             left(&hmac_sha256::Hash::hash(text))
         }
-        Algorithm::Es384 | Algorithm::Ps384 | Algorithm::Rs384 => {
-            left(&hmac_sha512::sha384::Hash::hash(text))
-        }
-        Algorithm::EdDsa | Algorithm::Ps512 | Algorithm::Rs512 => {
-            left(&hmac_sha512::Hash::hash(text))
-        }
+        Algorithm::Es384 => left(&hmac_sha512::sha384::Hash::hash(text)),
+        Algorithm::EdDsa => left(&hmac_sha512::Hash::hash(text)),
     }
 }
 

@@ -1,1 +1,3 @@
-//! The `authorize` component.
+//! The `authorize` component: `airside::endpoint::authorize` on Spin.
+
+airside_spin_ports::gate!();

@@ -1,1 +1,3 @@
-//! The `callback` component.
+//! The `callback` component: `airside::endpoint::callback` on Spin.
+
+airside_spin_ports::component!(airside::endpoint::callback);

@@ -1,1 +1,3 @@
-//! The `login` component.
+//! The `login` component: `airside::endpoint::login` on Spin.
+
+airside_spin_ports::component!(airside::endpoint::login);

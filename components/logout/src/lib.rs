@@ -1,1 +1,3 @@
-//! The `logout` component.
+//! The `logout` component: `airside::endpoint::logout` on Spin.
+
+airside_spin_ports::component!(airside::endpoint::logout);

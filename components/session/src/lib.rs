@@ -1,1 +1,3 @@
-//! The `session` component.
+//! The `session` component: `airside::endpoint::session` on Spin.
+
+airside_spin_ports::component!(airside::endpoint::session);

@@ -1,1 +1,108 @@
-//! airside ports on Spin.
+//! airside's ports on Spin: the only code that names `spin-sdk` and the raw `wasi` bindings.
+//!
+//! A component is one line: [`component!`] for an endpoint that reads a small body and answers
+//! with one, [`gate!`] for the gate, which hands streams on without reading them.
+
+mod events;
+mod forward;
+mod http_client;
+mod instance;
+mod key_value;
+mod message;
+mod variables;
+
+#[doc(hidden)]
+pub use spin_sdk::wasip3;
+
+pub use forward::gate;
+pub use message::serve;
+
+use airside::ports::{Clock, Ports, Random, RandomError};
+use airside::time::UnixTime;
+
+/// Exports an endpoint, an `async fn(http::Request<Bytes>, &Instance, Ports<'_>) ->
+/// http::Response<Bytes>`, as the HTTP handler of a component.
+#[macro_export]
+macro_rules! component {
+    ($endpoint:path) => {
+        struct Component;
+
+        $crate::wasip3::http::service::export!(Component);
+
+        impl $crate::wasip3::exports::http::handler::Guest for Component {
+            async fn handle(
+                request: $crate::wasip3::http::types::Request,
+            ) -> Result<
+                $crate::wasip3::http::types::Response,
+                $crate::wasip3::http::types::ErrorCode,
+            > {
+                $crate::serve(request, async |request, instance, ports| {
+                    $endpoint(request, instance, ports).await
+                })
+                .await
+            }
+        }
+    };
+}
+
+/// Exports the gate as the HTTP handler of a component.
+#[macro_export]
+macro_rules! gate {
+    () => {
+        struct Component;
+
+        $crate::wasip3::http::service::export!(Component);
+
+        impl $crate::wasip3::exports::http::handler::Guest for Component {
+            async fn handle(
+                request: $crate::wasip3::http::types::Request,
+            ) -> Result<
+                $crate::wasip3::http::types::Response,
+                $crate::wasip3::http::types::ErrorCode,
+            > {
+                $crate::gate(request).await
+            }
+        }
+    };
+}
+
+/// The ports of this component.
+fn ports() -> Ports<'static> {
+    Ports {
+        clock: &Host,
+        events: &events::StandardError,
+        http: &http_client::OutgoingHttp,
+        key_value: &key_value::DefaultStore,
+        random: &Host,
+        variables: &variables::Granted,
+    }
+}
+
+/// Clock and randomness of the host.
+struct Host;
+
+impl Clock for Host {
+    fn now(&self) -> UnixTime {
+        let seconds = wasip3::clocks::system_clock::now().seconds;
+        UnixTime::from_secs(u64::try_from(seconds).unwrap_or(0))
+    }
+}
+
+impl Random for Host {
+    fn fill(&self, buffer: &mut [u8]) -> Result<(), RandomError> {
+        let mut filled = 0;
+        while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            // The host may give fewer bytes than asked for, but not none.
+            let bytes = wasip3::random::random::get_random_bytes(rest.len() as u64);
+            let length = bytes.len().min(rest.len());
+            if length == 0 {
+                return Err(RandomError);
+            }
+            for (to, from) in rest.iter_mut().zip(&bytes) {
+                *to = *from;
+            }
+            filled += length;
+        }
+        Ok(())
+    }
+}

@@ -1,1 +1,3 @@
-//! The `tokens` component.
+//! The `tokens` component: `airside::endpoint::tokens` on Spin.
+
+airside_spin_ports::component!(airside::endpoint::tokens);

@@ -10,9 +10,7 @@
 //! woken for them.
 //!
 //! Request, on its way up:
-//! 1. `request.get_headers()` is an immutable resource; `.clone()` on it gives a mutable copy,
-//!    edited in place. Method, path and the headers are read *before* the next step, which
-//!    consumes the request.
+//! 1. Method, path and headers are read *before* the next step, which consumes the request.
 //! 2. `Request::consume_body(request, result)` gives the two handles. `result` is a future in
 //!    which we would report a failure of ours; with its writer dropped it resolves to the
 //!    default given to `wit_future::new`, here `Ok(())`.
@@ -24,9 +22,14 @@
 //! Response, on its way down: the same with `Response::consume_body` and `Response::new`. The
 //! upstream's `Content-Length` stays, so the host sends head and body in one write.
 //!
-//! Whether forbidden headers (`host`, `connection`, ...) can be seen by the guest depends on the
-//! host's version, and so does the answer of `delete` for them (`Ok`, or `Forbidden` where they
-//! were taken out before). So `delete` is called for each, and its verdict is not looked at.
+//! # Headers
+//!
+//! `get_headers()` is immutable and `.clone()` of it is mutable, but that copy is no good for
+//! taking out `host` or `connection`: Spin 4.1 (wasmtime 47) shows the guest these headers, keeps
+//! them in the copy, and answers `Forbidden` to `delete`, as it does to `set` and `append`.
+//! (wasmtime 48 takes them out before the guest sees them.) So the headers are read with
+//! `copy_all`, filtered, and made anew with `from_list`, which is right on both, in two host
+//! calls. One that were left in would make `from_list` fail with `Forbidden`.
 
 use spin_sdk::wasip3;
 use std::cell::RefCell;
@@ -42,11 +45,11 @@ impl wasip3::exports::http::handler::Guest for Passthrough {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
         let upstream = Upstream::load().await?;
 
-        let headers = request.get_headers().clone();
         let method = request.get_method();
         let path_with_query = request.get_path_with_query();
-        let has_body = headers.has("content-length") || headers.has("transfer-encoding");
-        remove_unforwardable(&headers);
+        let received = request.get_headers();
+        let has_body = received.has("content-length") || received.has("transfer-encoding");
+        let headers = forwardable(&received)?;
 
         let (received, received_result) = wit_future::new(|| Ok(()));
         drop(received);
@@ -70,8 +73,7 @@ impl wasip3::exports::http::handler::Guest for Passthrough {
         let answer = client::send(outgoing).await?;
 
         let status = answer.get_status_code();
-        let headers = answer.get_headers().clone();
-        remove_unforwardable(&headers);
+        let headers = forwardable(&answer.get_headers())?;
         let (received, received_result) = wit_future::new(|| Ok(()));
         drop(received);
         let (contents, trailers) = Response::consume_body(answer, received_result);
@@ -111,11 +113,11 @@ impl Upstream {
     }
 }
 
-/// Removes the headers that are about one connection only (RFC 9110, section 7.6.1) and `host`.
-fn remove_unforwardable(headers: &Fields) {
-    for name in UNFORWARDABLE {
-        let _ = headers.delete(name);
-    }
+/// The headers without those about one connection only (RFC 9110, section 7.6.1) and `host`.
+fn forwardable(headers: &Fields) -> Result<Fields, ErrorCode> {
+    let mut headers = headers.copy_all();
+    headers.retain(|(name, _)| !UNFORWARDABLE.contains(&name.as_str()));
+    Fields::from_list(&headers).map_err(|error| ErrorCode::InternalError(Some(error.to_string())))
 }
 
 thread_local! {

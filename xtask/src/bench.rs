@@ -13,7 +13,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use toml_edit::{DocumentMut, Item, Table, value};
 
 use crate::bench::load::{Sample, Target};
 use crate::toolchain::{TARGET, WasmStd};
@@ -46,14 +45,21 @@ pub(crate) fn run(workspace: &Workspace, settings: Settings) -> Result<()> {
     }
     let mut names = build::COMPONENTS.map(str::to_owned).to_vec();
     names.extend(GUESTS.map(|(guest, _)| format!("airside-bench-{guest}")));
-    build::run(workspace, settings.wasm_std, settings.install, &names)?;
+    build::compile(workspace, settings.wasm_std, settings.install, &names)?;
     up::native_tools(workspace, settings.host)?;
     let secrets = keys::ensure_demo_secrets(workspace)?;
-    let app = App::derived(workspace, ports, "target/airside/bench")?;
-    add_guests(&app.manifest, workspace, ports)?;
-    let Some(processes) = up::start(workspace, settings.host, &app, ports, &secrets)? else {
+    let app = App::derived(workspace, ports, FOLDER)?;
+    let guests = guests(workspace, ports, &app)?;
+    let Some(mut processes) = up::start(workspace, settings.host, &app, ports, &secrets)? else {
         return Ok(());
     };
+    processes.start(
+        "guests",
+        guests.serve(workspace, settings.host, ports.guests()),
+    )?;
+    if let Some(end) = processes.wait_until_ready(up::READY_LIMIT)? {
+        bail!("the bench stops before it began: {end:?}");
+    }
     let rows = rows(workspace, ports)?;
     let samples = measure(&rows)?;
     drop(processes);
@@ -83,11 +89,11 @@ fn rows(workspace: &Workspace, ports: Ports) -> Result<Vec<Row>> {
         workspace::output("airside-demo token", &mut token)?.trim()
     );
     let cookie = login::cookie(ports)?;
-    let row = |name, target: &str, headers: &[(&str, &str)]| Row {
+    let row = |name, port, target: &str, headers: &[(&str, &str)]| Row {
         name,
         target: Target {
-            request: client::request("GET", ports.gateway, target, headers, ""),
-            port: ports.gateway,
+            request: client::request("GET", port, target, headers, ""),
+            port,
             status: 200,
         },
     };
@@ -97,10 +103,10 @@ fn rows(workspace: &Workspace, ports: Ports) -> Result<Vec<Row>> {
         ("X-Forwarded-Scope", "read:invoices"),
     ];
     Ok(vec![
-        row("no-op", "/bench/noop", &[]),
-        row(RAW, &format!("/bench/raw{PATH}"), &identity),
-        row("bearer", PATH, &[("Authorization", &bearer)]),
-        row("cookie", PATH, &[("Cookie", &cookie)]),
+        row("no-op", ports.guests(), "/noop", &[]),
+        row(RAW, ports.guests(), PATH, &identity),
+        row("bearer", ports.gateway, PATH, &[("Authorization", &bearer)]),
+        row("cookie", ports.gateway, PATH, &[("Cookie", &cookie)]),
     ])
 }
 
@@ -154,40 +160,40 @@ fn table(rows: &[Row], samples: &[Sample], host: Host) -> String {
     )
 }
 
-/// Adds the two guests to the derived manifest.
-fn add_guests(manifest: &Path, workspace: &Workspace, ports: Ports) -> Result<()> {
-    let text = fs::read_to_string(manifest)?;
+/// An app of the two guests. It is one of its own because the raw row passes paths on as they
+/// are, and so must own all of them.
+fn guests(workspace: &Workspace, ports: Ports, app: &App) -> Result<App> {
     let folder = workspace.path("target").join(TARGET).join("release");
-    fs::write(manifest, with_guests(&text, &folder, ports)?)?;
-    Ok(())
+    let manifest = workspace.path(FOLDER).join("guests.toml");
+    fs::write(&manifest, guests_manifest(&folder, ports)?)?;
+    Ok(App {
+        manifest,
+        runtime_config: app.runtime_config.clone(),
+    })
 }
 
-fn with_guests(manifest: &str, folder: &Path, ports: Ports) -> Result<String> {
-    let mut document: DocumentMut = manifest.parse()?;
+fn guests_manifest(folder: &Path, ports: Ports) -> Result<String> {
+    let mut text = "spin_manifest_version = 2\n[application]\nname = \"bench\"\n".to_owned();
     let upstream = Ports::url(ports.upstream);
     for (guest, route) in GUESTS {
         let file = folder.join(format!("airside_bench_{guest}.wasm"));
-        let mut component = Table::new();
-        component["source"] = value(file.to_str().context("a path that is not UTF-8")?);
-        let hosts = [upstream.as_str()]
-            .into_iter()
-            .collect::<toml_edit::Array>();
-        component["allowed_outbound_hosts"] = value(hosts);
-        let mut trigger = Table::new();
-        trigger["route"] = value(route);
-        trigger["component"] = value(format!("bench-{guest}"));
-        let components = document["component"]
-            .as_table_mut()
-            .context("no [component.*]")?;
-        components.insert(&format!("bench-{guest}"), Item::Table(component));
-        let triggers = document["trigger"]["http"].as_array_of_tables_mut();
-        triggers.context("no [[trigger.http]]")?.push(trigger);
+        let file = file.to_str().context("a path that is not UTF-8")?;
+        text += &format!(
+            "[[trigger.http]]\nroute = \"{route}\"\ncomponent = \"{guest}\"\n\
+             [component.{guest}]\nsource = {source}\n\
+             allowed_outbound_hosts = [\"{upstream}\"]\n\
+             [component.{guest}.variables]\nupstream = \"{upstream}\"\n",
+            source = toml_edit::Value::from(file)
+        );
     }
-    Ok(document.to_string())
+    Ok(text)
 }
 
-/// The guests and their routes, as in `devhost/guests`.
-const GUESTS: [(&str, &str); 2] = [("noop", "/bench/noop"), ("passthrough", "/bench/raw/...")];
+/// Where the derived files go.
+const FOLDER: &str = "target/airside/bench";
+
+/// The guests and their routes; they are in `devhost/guests`.
+const GUESTS: [(&str, &str); 2] = [("noop", "/noop"), ("passthrough", "/...")];
 
 /// The row the others are compared with.
 const RAW: &str = "raw pass-through";
@@ -248,18 +254,17 @@ mod tests {
     }
 
     #[test]
-    fn the_guests_join_the_app() {
-        let workspace = Workspace::find().unwrap();
-        let text = fs::read_to_string(workspace.path("spin.toml")).unwrap();
+    fn the_guests_are_an_app() {
         let ports = Ports::from_first(4000).unwrap();
-        let text = with_guests(&text, Path::new("/w"), ports).unwrap();
+        let text = guests_manifest(Path::new("/w \"x"), ports).unwrap();
         let manifest = Manifest::parse(&text).unwrap();
-        let guest = &manifest.components["bench-passthrough"];
-        assert!(guest.routes.contains("/bench/raw/..."));
+        let guest = &manifest.components["passthrough"];
+        assert!(guest.routes.contains("/..."));
         assert!(
             guest
                 .allowed_outbound_hosts
                 .contains("http://127.0.0.1:4002")
         );
+        assert_eq!(guest.variables["upstream"], "http://127.0.0.1:4002");
     }
 }

@@ -1,7 +1,6 @@
 //! `cargo xtask build`: the wasm files.
 
 use std::fs;
-use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
@@ -18,16 +17,41 @@ pub(crate) const COMPONENTS: [&str; 6] = [
     "authorize",
 ];
 
-/// Builds what `names` says (nothing: all components) and returns the files.
+/// Builds what `names` says (nothing: all components) and holds the files to the limit.
 ///
 /// # Errors
-/// When the target's std cannot be had, the build fails, or a file is above the limit.
+/// As [`compile`], and when a file is above the limit.
 pub(crate) fn run(
     workspace: &Workspace,
     wasm_std: WasmStd,
     install: Install,
     names: &[String],
-) -> Result<Vec<PathBuf>> {
+) -> Result<()> {
+    let too_large: Vec<_> = compile(workspace, wasm_std, install, names)?
+        .into_iter()
+        .filter(|(_, size)| *size > SIZE_LIMIT)
+        .map(|(name, _)| name)
+        .collect();
+    if !too_large.is_empty() {
+        bail!(
+            "above {} bytes: {}",
+            grouped(SIZE_LIMIT),
+            too_large.join(", ")
+        );
+    }
+    Ok(())
+}
+
+/// Builds what `names` says (nothing: all components); returns the files' names and sizes.
+///
+/// # Errors
+/// When the target's std cannot be had or the build fails.
+pub(crate) fn compile(
+    workspace: &Workspace,
+    wasm_std: WasmStd,
+    install: Install,
+    names: &[String],
+) -> Result<Vec<(String, u64)>> {
     let packages = packages(workspace, names)?;
     let std = wasm_std.provide(workspace, install)?;
     step(&format!("Building {} for {TARGET}", packages.join(", ")));
@@ -84,10 +108,9 @@ fn packages(workspace: &Workspace, names: &[String]) -> Result<Vec<String>> {
     Ok(packages)
 }
 
-fn report(workspace: &Workspace, packages: &[String]) -> Result<Vec<PathBuf>> {
+fn report(workspace: &Workspace, packages: &[String]) -> Result<Vec<(String, u64)>> {
     let folder = workspace.path("target").join(TARGET).join("release");
     let mut files = Vec::new();
-    let mut too_large = Vec::new();
     for package in packages {
         let name = format!("{}.wasm", package.replace('-', "_"));
         let file = folder.join(&name);
@@ -95,17 +118,7 @@ fn report(workspace: &Workspace, packages: &[String]) -> Result<Vec<PathBuf>> {
             .with_context(|| format!("no {}", file.display()))?
             .len();
         println!("{:>12} bytes  {name}", grouped(size));
-        if size > SIZE_LIMIT {
-            too_large.push(name);
-        }
-        files.push(file);
-    }
-    if !too_large.is_empty() {
-        bail!(
-            "above {} bytes: {}",
-            grouped(SIZE_LIMIT),
-            too_large.join(", ")
-        );
+        files.push((name, size));
     }
     Ok(files)
 }

@@ -41,7 +41,7 @@ pub(crate) fn run(workspace: &Workspace, settings: Settings) -> Result<()> {
     if settings.host == Host::Spin && !on_path("spin") {
         bail!("there is no `spin` on PATH; without --host spin the project's own devhost is used");
     }
-    build::run(workspace, settings.wasm_std, settings.install, &[])?;
+    build::compile(workspace, settings.wasm_std, settings.install, &[])?;
     native_tools(workspace, settings.host)?;
     let secrets = keys::ensure_demo_secrets(workspace)?;
     let app = App::prepare(workspace, ports)?;
@@ -153,6 +153,11 @@ impl Ports {
         Ok(())
     }
 
+    /// A fourth one, for the bench.
+    pub(crate) fn guests(self) -> u16 {
+        self.upstream.saturating_add(1)
+    }
+
     /// As `--listen` takes it.
     pub(crate) fn address(port: u16) -> String {
         format!("127.0.0.1:{port}")
@@ -167,7 +172,7 @@ impl Ports {
 /// The three files a host reads.
 pub(crate) struct App {
     pub(crate) manifest: PathBuf,
-    runtime_config: PathBuf,
+    pub(crate) runtime_config: PathBuf,
 }
 
 impl App {
@@ -203,6 +208,33 @@ impl App {
             runtime_config: folder.join("runtime-config.toml"),
         })
     }
+
+    /// The host's command that serves this app.
+    pub(crate) fn serve(&self, workspace: &Workspace, host: Host, port: u16) -> Command {
+        let address = Ports::address(port);
+        match host {
+            Host::Devhost => {
+                let mut command = workspace.program(devhost_binary(workspace));
+                command
+                    .arg("--app")
+                    .arg(&self.manifest)
+                    .args(["--listen", &address]);
+                command.arg("--runtime-config").arg(&self.runtime_config);
+                command
+            }
+            Host::Spin => {
+                let mut command = workspace.program("spin");
+                command
+                    .args(["up", "--from"])
+                    .arg(&self.manifest)
+                    .args(["--listen", &address]);
+                command
+                    .arg("--runtime-config-file")
+                    .arg(&self.runtime_config);
+                command
+            }
+        }
+    }
 }
 
 fn provider(workspace: &Workspace, ports: Ports, secrets: &EnvFile) -> Command {
@@ -227,29 +259,7 @@ fn gateway(
     ports: Ports,
     secrets: &EnvFile,
 ) -> Command {
-    let address = Ports::address(ports.gateway);
-    let mut command = match host {
-        Host::Devhost => {
-            let mut command = workspace.program(devhost_binary(workspace));
-            command
-                .arg("--app")
-                .arg(&app.manifest)
-                .args(["--listen", &address]);
-            command.arg("--runtime-config").arg(&app.runtime_config);
-            command
-        }
-        Host::Spin => {
-            let mut command = workspace.program("spin");
-            command
-                .args(["up", "--from"])
-                .arg(&app.manifest)
-                .args(["--listen", &address]);
-            command
-                .arg("--runtime-config-file")
-                .arg(&app.runtime_config);
-            command
-        }
-    };
+    let mut command = app.serve(workspace, host, ports.gateway);
     for (name, value) in secrets.entries() {
         if name.starts_with("SPIN_VARIABLE_") && std::env::var_os(name).is_none() {
             command.env(name, value);
@@ -262,7 +272,7 @@ fn gateway(
 pub(crate) const DEFAULT_PORT: u16 = 3000;
 
 /// A host compiles the wasm files before it serves, on a slow machine for some seconds.
-const READY_LIMIT: Duration = Duration::from_secs(90);
+pub(crate) const READY_LIMIT: Duration = Duration::from_secs(90);
 
 #[cfg(test)]
 mod tests {

@@ -24,6 +24,7 @@ pub(crate) struct Processes {
     events: Receiver<Event>,
     running: Vec<(&'static str, Child)>,
     sender: Sender<Event>,
+    serving: Vec<&'static str>,
 }
 
 enum Event {
@@ -51,6 +52,7 @@ impl Processes {
             events,
             running: Vec::new(),
             sender,
+            serving: Vec::new(),
         }
     }
 
@@ -83,15 +85,23 @@ impl Processes {
     ///
     /// # Errors
     /// When one of them takes longer than `limit`.
-    pub(crate) fn wait_until_ready(&self, limit: Duration) -> Result<Option<End>> {
+    pub(crate) fn wait_until_ready(&mut self, limit: Duration) -> Result<Option<End>> {
         let deadline = Instant::now() + limit;
-        let mut waiting: Vec<&str> = self.running.iter().map(|(name, _)| *name).collect();
+        let mut waiting = self
+            .running
+            .iter()
+            .map(|(name, _)| *name)
+            .collect::<Vec<_>>();
+        waiting.retain(|name| !self.serving.contains(name));
         while !waiting.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.events.recv_timeout(left) {
                 Ok(Event::Asked) => return Ok(Some(End::Asked)),
                 Ok(Event::Ended(name)) => return Ok(Some(End::Died(name))),
-                Ok(Event::Serving(name)) => waiting.retain(|other| *other != name),
+                Ok(Event::Serving(name)) => {
+                    waiting.retain(|other| *other != name);
+                    self.serving.push(name);
+                }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     bail!(
                         "not serving after {} s: {}",

@@ -1,0 +1,285 @@
+// What the end-to-end tests share: processes, a gateway per scenario, a plain HTTP client with
+// a cookie jar, and drivers for the providers' login pages. No sleeping: every process prints
+// a line when it is ready.
+//
+// AIRSIDE_DEVHOST, AIRSIDE_DEMO: the binaries; AIRSIDE_WASM_DIR: the components;
+// AIRSIDE_HOST: devhost (default) or spin. `cargo xtask test` sets them.
+
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import http from 'node:http';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+const here = fileURLToPath(new URL('.', import.meta.url));
+export const root = resolve(here, '../..');
+const binary = (name, path) => process.env[name] ?? join(root, 'target/native', path);
+const devhost = binary('AIRSIDE_DEVHOST', 'airside-devhost');
+const demo = binary('AIRSIDE_DEMO', 'airside-demo');
+const wasm = process.env.AIRSIDE_WASM_DIR ?? join(root, 'target/wasm32-wasip2/release');
+export const host = process.env.AIRSIDE_HOST ?? 'devhost';
+
+export const API = 'https://api.example.com/invoices';
+export const SECRET = 'demo secret:%&+';
+
+/** Starts a process and waits for its `Serving http://...` line. */
+export async function start(command, args, { env = {}, cwd } = {}) {
+  const child = spawn(command, args, {
+    cwd,
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const log = [];
+  const exited = new Promise((done) => child.on('exit', (code) => done(code)));
+  createInterface({ input: child.stderr }).on('line', (line) => log.push(line));
+  const url = await new Promise((done, fail) => {
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      const match = /^Serving (http:\/\/\S+)/.exec(line);
+      if (match) done(match[1].replace(/\/$/, ''));
+      else log.push(line);
+    });
+    child.on('error', fail);
+    exited.then((code) => fail(new Error(`${command} ended with ${code}:\n${log.join('\n')}`)));
+  });
+  return {
+    url,
+    log,
+    /** The airside log lines: JSON objects of the components. */
+    events: () =>
+      log
+        .map((line) => line.slice(line.indexOf('{')))
+        .filter((text) => text.startsWith('{"'))
+        .map((text) => JSON.parse(text)),
+    stop: async () => {
+      child.kill('SIGTERM');
+      return exited;
+    },
+  };
+}
+
+/** A port that was free a moment ago. */
+export function freePort() {
+  return new Promise((done) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address();
+      server.close(() => done(port));
+    });
+  });
+}
+
+export const demoProvider = (gateway, ...more) =>
+  start(demo, ['provider', '--listen', '127.0.0.1:0', '--gateway', gateway, ...more], {
+    env: { AIRSIDE_DEMO_CLIENT_SECRET: SECRET },
+  });
+
+export const upstream = () => start(demo, ['upstream', '--listen', '127.0.0.1:0']);
+
+const script = (name) => (gateway, ...more) =>
+  start(process.execPath, [join(here, 'providers', name), '--port', '0', '--gateway', gateway, ...more]);
+export const forge = script('forge.mjs');
+export const oidcProvider = (gateway, ...more) =>
+  script('oidc-provider.mjs')(gateway, '--client-secret', SECRET, ...more);
+
+/** An access or ID token of the demo provider, by its real code flow. */
+export function demoToken(provider, ...args) {
+  return new Promise((done, fail) => {
+    const child = spawn(demo, ['token', '--provider', provider, ...args]);
+    let out = '';
+    child.stdout.on('data', (data) => (out += data));
+    child.stderr.on('data', (data) => process.stderr.write(data));
+    child.on('exit', (code) => (code === 0 ? done(out.trim()) : fail(new Error(`token: ${code}`))));
+  });
+}
+
+/**
+ * Starts the gateway with the manifest and configuration at the top of the repository, laid on
+ * the given providers. `edit` changes the text of airside.toml.
+ */
+export async function gateway({ port, provider, upstreamUrl, edit = (text) => text, secret = SECRET, args = [] }) {
+  const folder = mkdtempSync(join(tmpdir(), 'airside-e2e-'));
+  const place = (text) =>
+    text
+      .replaceAll('http://127.0.0.1:3000', `http://127.0.0.1:${port}`)
+      .replaceAll('http://127.0.0.1:3001', provider)
+      .replaceAll('http://127.0.0.1:3002', upstreamUrl)
+      .replaceAll('target/wasm32-wasip2/release', wasm);
+  const read = (name) => place(readFileSync(join(root, name), 'utf8'));
+  writeFileSync(join(folder, 'spin.toml'), read('spin.toml'));
+  writeFileSync(join(folder, 'airside.toml'), edit(read('airside.toml')));
+  writeFileSync(join(folder, 'runtime-config.toml'), read('runtime-config.toml'));
+  const key = randomBytes(32).toString('base64url');
+  const env = { SPIN_VARIABLE_SESSION_KEYS: `e2e:${key}`, SPIN_VARIABLE_CLIENT_SECRET: secret };
+  const listen = `127.0.0.1:${port}`;
+  const files = ['--runtime-config', join(folder, 'runtime-config.toml')];
+  const process_ =
+    host === 'spin'
+      ? await start(
+          'spin',
+          ['up', '--from', join(folder, 'spin.toml'), '--listen', listen, '--runtime-config-file', files[1]],
+          { env, cwd: folder },
+        )
+      : await start(
+          devhost,
+          ['--app', join(folder, 'spin.toml'), '--listen', listen, ...files, '--cache-dir', join(wasm, '../devhost-cache'), ...args],
+          { env, cwd: folder },
+        );
+  return {
+    ...process_,
+    url: `http://127.0.0.1:${port}`,
+    folder,
+    stop: async () => {
+      const code = await process_.stop();
+      if (!args.includes('--stats')) rmSync(folder, { recursive: true, force: true });
+      return code;
+    },
+  };
+}
+
+/** The usual scenario: demo provider, sample upstream and gateway. */
+export async function scenario({ providerArgs = [], edit, make = demoProvider, args } = {}) {
+  const port = await freePort();
+  const own = `http://127.0.0.1:${port}`;
+  const provider = await make(own, ...providerArgs);
+  const back = await upstream();
+  const gate = await gateway({ port, provider: provider.url, upstreamUrl: back.url, edit, args });
+  return {
+    gate,
+    provider,
+    back,
+    url: own,
+    stop: async () => {
+      await gate.stop();
+      await provider.stop();
+      await back.stop();
+    },
+  };
+}
+
+const agent = new http.Agent({ keepAlive: true, maxSockets: 128 });
+
+/** One request, exactly as told; redirects are not followed. */
+export function request(url, { method = 'GET', headers = {}, body, path } = {}) {
+  const target = new URL(url);
+  return new Promise((done, fail) => {
+    const outgoing = http.request(
+      {
+        agent,
+        host: target.hostname,
+        port: target.port,
+        path: path ?? target.pathname + target.search,
+        method,
+        headers: { ...(body === undefined ? {} : { 'content-length': Buffer.byteLength(body) }), ...headers },
+      },
+      (response) => {
+        const chunks = [];
+        response.on('data', (chunk) => chunks.push(chunk));
+        response.on('error', fail);
+        response.on('end', () => {
+          const text = Buffer.concat(chunks).toString('utf8');
+          done({
+            status: response.statusCode,
+            headers: response.headers,
+            raw: response.rawHeaders,
+            text,
+            json: () => JSON.parse(text),
+            cookies: response.headers['set-cookie'] ?? [],
+          });
+        });
+      },
+    );
+    outgoing.on('error', fail);
+    outgoing.end(body);
+  });
+}
+
+export const NAVIGATE = { 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document', accept: 'text/html' };
+export const bearer = (token) => ({ authorization: `Bearer ${token}` });
+
+/** A browser as far as cookies and redirects go. Cookies are kept per origin. */
+export class Browser {
+  jars = new Map();
+
+  jar(url) {
+    const { origin } = new URL(url);
+    if (!this.jars.has(origin)) this.jars.set(origin, new Map());
+    return this.jars.get(origin);
+  }
+
+  async send(url, options = {}) {
+    const jar = this.jar(url);
+    const cookie = [...jar].map(([name, value]) => `${name}=${value}`).join('; ');
+    const headers = { ...NAVIGATE, ...(cookie ? { cookie } : {}), ...options.headers };
+    const response = await request(url, { ...options, headers });
+    for (const line of response.cookies) {
+      const [pair, ...attributes] = line.split('; ');
+      const [name, value] = [pair.slice(0, pair.indexOf('=')), pair.slice(pair.indexOf('=') + 1)];
+      if (attributes.some((text) => /^max-age=0$/i.test(text)) || value === '') jar.delete(name);
+      else jar.set(name, value);
+    }
+    return { ...response, url };
+  }
+
+  /** Follows redirects, at most ten, and returns the last answer with all addresses. */
+  async go(url, options) {
+    const visited = [url];
+    let response = await this.send(url, options);
+    while (response.status >= 300 && response.status < 400 && response.headers.location) {
+      if (visited.length > 10) throw new Error(`a loop: ${visited.join(' ')}`);
+      const next = new URL(response.headers.location, visited.at(-1)).href;
+      visited.push(next);
+      response = await this.send(next);
+    }
+    return { ...response, visited, url: visited.at(-1) };
+  }
+
+  /** Posts the form on a page that has the given button or field value. */
+  async submit(page, wanted, fields = {}) {
+    const forms = [...page.text.matchAll(/<form\b([^>]*)>([\s\S]*?)<\/form>/g)];
+    const form = forms.find(([whole]) => whole.includes(wanted));
+    if (!form) throw new Error(`no form with ${wanted} on ${page.url}:\n${page.text}`);
+    const attribute = (text, name) =>
+      new RegExp(`${name}="([^"]*)"`).exec(text)?.[1].replaceAll('&amp;', '&');
+    const body = new URLSearchParams();
+    for (const [, input] of form[2].matchAll(/<input\b([^>]*)>/g)) {
+      if (attribute(input, 'type') === 'hidden') body.append(attribute(input, 'name'), attribute(input, 'value') ?? '');
+    }
+    for (const [, button] of form[2].matchAll(/<button\b([^>]*)>/g)) {
+      if (attribute(button, 'name') && (button.includes(wanted) || !form[1].includes(wanted))) {
+        if (!body.has(attribute(button, 'name'))) body.append(attribute(button, 'name'), attribute(button, 'value') ?? '');
+      }
+    }
+    for (const [name, value] of Object.entries(fields)) body.set(name, value);
+    const action = new URL(attribute(form[1], 'action') ?? '', page.url).href;
+    const { origin } = new URL(page.url);
+    return this.go(action, {
+      method: 'POST',
+      body: body.toString(),
+      headers: { 'content-type': 'application/x-www-form-urlencoded', origin, 'sec-fetch-site': 'same-origin' },
+    });
+  }
+}
+
+/** Logs in at the demo provider as `user`, wanting `path`; returns the page that follows. */
+export async function loginAtDemo(browser, gate, path = '/invoices', user = 'alice') {
+  const page = await browser.go(gate + path);
+  if (page.status !== 200 || !page.text.includes(user)) return page;
+  return browser.submit(page, `value="${user}"`);
+}
+
+/** Logs in at oidc-provider. */
+export async function loginAtOidcProvider(browser, gate, path = '/invoices', user = 'alice') {
+  let page = await browser.go(gate + path);
+  const post = async (suffix, body) =>
+    browser.go(`${page.url.replace(/\/$/, '')}/${suffix}`, {
+      method: 'POST',
+      body,
+      headers: { 'content-type': 'application/x-www-form-urlencoded' },
+    });
+  page = await post('login', `login=${user}`);
+  if (page.url.includes('/interaction/') || page.text.includes('/confirm')) page = await post('confirm', '');
+  return page;
+}

@@ -117,6 +117,9 @@ pub enum Error {
 /// Why a provider document cannot be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ThisError)]
 pub enum DiscoveryError {
+    /// It is needed, but the provider was asked moments ago.
+    #[error("provider was asked moments ago")]
+    CoolingDown,
     /// The metadata is not the provider's.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
@@ -126,6 +129,9 @@ pub enum DiscoveryError {
     /// The manifest does not let this component reach the provider.
     #[error("provider not in allowed_outbound_hosts")]
     NotAllowed,
+    /// Fetches for unknown keys are throttled in the key-value store, which does not answer.
+    #[error("key-value store unavailable")]
+    Throttle,
     /// Not reachable, too slow, too large, or not 200.
     #[error("provider unreachable")]
     Unreachable,
@@ -187,11 +193,13 @@ impl Error {
                 DenialReason::Scope => "insufficient_scope",
             },
             Error::Discovery(error) => match error {
+                DiscoveryError::CoolingDown => "provider_cooling_down",
                 DiscoveryError::Keys => "key_set_malformed",
                 DiscoveryError::Metadata(MetadataError::Endpoint) => "metadata_endpoint",
                 DiscoveryError::Metadata(MetadataError::Issuer) => "metadata_issuer",
                 DiscoveryError::Metadata(MetadataError::Malformed) => "metadata_malformed",
                 DiscoveryError::NotAllowed => "provider_host_not_allowed",
+                DiscoveryError::Throttle => "key_value_unavailable",
                 DiscoveryError::Unreachable => "provider_unreachable",
             },
             Error::Envelope => "envelope_invalid",

@@ -41,6 +41,31 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     panic!("a future on fakes waits for something that no fake will do");
 }
 
+/// Runs two futures interleaved, as one instance runs two requests.
+pub fn block_on_both<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> (A, B) {
+    let (mut a, mut b) = (pin!(a), pin!(b));
+    let (mut done_a, mut done_b) = (None, None);
+    block_on(std::future::poll_fn(|context| {
+        if done_a.is_none()
+            && let Poll::Ready(value) = a.as_mut().poll(context)
+        {
+            done_a = Some(value);
+        }
+        if done_b.is_none()
+            && let Poll::Ready(value) = b.as_mut().poll(context)
+        {
+            done_b = Some(value);
+        }
+        match (done_a.take(), done_b.take()) {
+            (Some(a), Some(b)) => Poll::Ready((a, b)),
+            (a, b) => {
+                (done_a, done_b) = (a, b);
+                Poll::Pending
+            }
+        }
+    }))
+}
+
 /// All fakes together. 2026-01-01 is the first instant of every test.
 #[derive(Debug, Default)]
 pub struct World {

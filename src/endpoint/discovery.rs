@@ -1,118 +1,61 @@
-//! Provider metadata and key sets: from the instance, else from the key-value store, else from
-//! the provider (OpenID Connect Discovery section 4, Core section 10.1.1).
+//! Provider metadata and key sets: from the instance, else from the shared store, else from
+//! the provider (OpenID Connect Discovery section 4, RFC 7517, OpenID Connect Core 10.1.1).
 //!
-//! What is kept in the store carries a MAC bound to issuer and kind: the store may be shared.
-//! Concurrent requests fetch for themselves; nobody waits for a fetch that another request,
-//! which may be cancelled, has begun.
+//! - What comes from the store carries a MAC bound to kind, issuer and time of fetching:
+//!   the store may be shared with others.
+//! - An unknown `kid` may cause one fetch per cooldown over all instances, even right after a
+//!   fetch. The throttle is kept in the store; where that is down, it refuses.
+//! - While a provider is down, what was fetched before serves until a hard maximum.
+//! - Concurrent requests never share an in-flight fetch: the request that owns it may be
+//!   dropped at any time. One request fetches each document at most once.
+//! - Redirects are not followed ([`crate::ports::HttpClient`]) and no `Content-Type` is asked
+//!   for: providers disagree about it, and the document is parsed strictly either way.
 
+mod stored;
+
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use http::header::ACCEPT;
 use http::{Request, StatusCode};
-use serde::{Deserialize, Serialize};
 
-use crate::encoding::{base64url_decode, base64url_encode};
 use crate::endpoint::instance::Instance;
-use crate::error::DiscoveryError;
-use crate::jose::jwks::{Freshness, Use, decide, usable_when_stale};
+use crate::error::{DiscoveryError, Error};
+use crate::jose::jwks::{Freshness, MAX_JWKS_BYTES, Use, decide, usable_when_stale};
 use crate::jose::{Algorithm, JwkSet, KeySelectionError};
-use crate::oauth::metadata::ProviderMetadata;
-use crate::ports::{FetchLimits, HttpError, KeyValueError, Ports};
-use crate::session::Purpose;
-use crate::time::UnixTime;
+use crate::oauth::metadata::{MAX_METADATA_BYTES, ProviderMetadata};
+use crate::ports::{Event, FetchLimits, HttpError, KeyValueError, Ports};
+use crate::time::{Lifetime, UnixTime};
 use crate::url::Issuer;
 
-/// Parsed documents of one instance, by issuer.
-#[derive(Default)]
-pub(crate) struct DocumentCache {
-    metadata: HashMap<String, Cached<ProviderMetadata>>,
-    keys: HashMap<String, Cached<JwkSet>>,
-}
-
-struct Cached<T> {
-    document: Rc<T>,
-    fetched_at: UnixTime,
-}
-
-impl<T> Clone for Cached<T> {
-    fn clone(&self) -> Self {
-        Cached {
-            document: Rc::clone(&self.document),
-            fetched_at: self.fetched_at,
-        }
-    }
-}
-
-/// A document in the store.
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    fetched_at: UnixTime,
-    body: String,
-    mac: String,
-}
-
-/// One kind of document.
-trait Kind: Sized {
-    const NAME: &'static str;
-
-    fn parse(body: &[u8], issuer: &Issuer) -> Result<Self, DiscoveryError>;
-    fn map(cache: &mut DocumentCache) -> &mut HashMap<String, Cached<Self>>;
-}
-
-impl Kind for ProviderMetadata {
-    const NAME: &'static str = "metadata";
-
-    fn parse(body: &[u8], issuer: &Issuer) -> Result<Self, DiscoveryError> {
-        Ok(ProviderMetadata::parse(body, issuer)?)
-    }
-
-    fn map(cache: &mut DocumentCache) -> &mut HashMap<String, Cached<Self>> {
-        &mut cache.metadata
-    }
-}
-
-impl Kind for JwkSet {
-    const NAME: &'static str = "jwks";
-
-    fn parse(body: &[u8], _: &Issuer) -> Result<Self, DiscoveryError> {
-        JwkSet::parse(body).map_err(|_| DiscoveryError::Keys)
-    }
-
-    fn map(cache: &mut DocumentCache) -> &mut HashMap<String, Cached<Self>> {
-        &mut cache.keys
-    }
-}
+/// A provider that has not answered by then counts as down.
+const TIMEOUT_MILLIS: u64 = 5_000;
+/// A fetch begun by another request of this instance is given that long before a second one
+/// joins it; meanwhile the document at hand serves.
+const OTHERS_FETCH: Lifetime = Lifetime::from_secs(6);
 
 /// The metadata of `issuer`.
 ///
 /// # Errors
-/// [`DiscoveryError`] when there is none that may be used.
+/// [`DiscoveryError`].
 pub async fn metadata(
     issuer: &Issuer,
     instance: &Instance,
     ports: Ports<'_>,
     now: UnixTime,
 ) -> Result<Rc<ProviderMetadata>, DiscoveryError> {
-    let url = issuer.openid_configuration();
-    document(
-        issuer,
-        &url,
-        |_: &ProviderMetadata| false,
-        instance,
-        ports,
-        now,
-    )
-    .await
+    let source = async || Ok(issuer.openid_configuration());
+    obtain(issuer, &|_| true, source, instance, ports, now).await
 }
 
-/// The key set of `issuer`, fetched again at most once per cooldown when it has no key for
-/// `alg` and `kid`. The set may then still have none.
+/// The key set of `issuer`. When it has no key for `alg` and
+/// `kid`, the provider was asked for a newer
+/// set if the cooldown allowed it: the caller may take the missing key for an answer.
 ///
 /// # Errors
-/// [`DiscoveryError`] when there is no set that may be used, or when the key is unknown and
-/// the provider cannot be asked.
+/// [`DiscoveryError`], also when a missing key could not be asked for.
 pub async fn key_set(
     issuer: &Issuer,
     alg: Algorithm,
@@ -121,143 +64,291 @@ pub async fn key_set(
     ports: Ports<'_>,
     now: UnixTime,
 ) -> Result<Rc<JwkSet>, DiscoveryError> {
-    let unknown = |set: &JwkSet| matches!(set.select(alg, kid), Err(KeySelectionError::NoKey));
-    // The warm path: no metadata needed, no host call.
-    if let Some(cached) = in_instance::<JwkSet>(issuer, instance) {
-        let freshness = Freshness {
-            fetched_at: Some(cached.fetched_at),
-            last_extra_fetch: None,
-        };
-        if decide(freshness, unknown(&cached.document), now) == Use::Cached {
-            return Ok(cached.document);
+    let has_key = |set: &JwkSet| !matches!(set.select(alg, kid), Err(KeySelectionError::NoKey));
+    let source = async || {
+        let metadata = metadata(issuer, instance, ports, now).await?;
+        Ok(metadata.jwks_uri.as_str().to_owned())
+    };
+    obtain(issuer, &has_key, source, instance, ports, now).await
+}
+
+/// When the key set of `issuer` in this instance was fetched, if it may be used without
+/// asking: it is fresh, or the provider was found down moments ago.
+pub(crate) fn keys_in_force(issuer: &str, instance: &Instance, now: UnixTime) -> Option<UnixTime> {
+    let slots = instance.documents.key_sets.borrow();
+    let slot = slots.get(issuer)?;
+    let (_, fetched_at) = slot.document.as_ref()?;
+    match judge(slot, &|_| true, now) {
+        Use::Cached => Some(*fetched_at),
+        Use::CoolingDown => Some(*fetched_at).filter(|at| usable_when_stale(*at, now)),
+        Use::Fetch => None,
+    }
+}
+
+/// The documents an instance holds.
+#[derive(Debug, Default)]
+pub(crate) struct Documents {
+    metadata: Slots<ProviderMetadata>,
+    key_sets: Slots<JwkSet>,
+}
+
+type Slots<T> = RefCell<HashMap<String, Slot<T>>>;
+
+/// What the instance knows of one document.
+#[derive(Debug)]
+struct Slot<T> {
+    document: Option<(Rc<T>, UnixTime)>,
+    attempts: Attempts,
+    /// When a request of this instance began to fetch it.
+    fetching_since: Option<UnixTime>,
+}
+
+// Derived ones would ask for `T: Clone` and `T: Default`.
+impl<T> Clone for Slot<T> {
+    fn clone(&self) -> Self {
+        Slot {
+            document: self.document.clone(),
+            attempts: self.attempts,
+            fetching_since: self.fetching_since,
         }
     }
-    let url = metadata(issuer, instance, ports, now)
-        .await?
-        .jwks_uri
-        .to_string();
-    document(issuer, &url, unknown, instance, ports, now).await
 }
 
-/// When the key set of `issuer` in this instance was fetched, if it is fresh enough to be used
-/// without asking.
-pub(crate) fn keys_in_force(issuer: &str, instance: &Instance, now: UnixTime) -> Option<UnixTime> {
-    let fetched_at = instance.documents.borrow().keys.get(issuer)?.fetched_at;
-    let freshness = Freshness {
-        fetched_at: Some(fetched_at),
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Slot {
+            document: None,
+            attempts: Attempts::default(),
+            fetching_since: None,
+        }
+    }
+}
+
+/// Fetches that count for the throttle; shared through the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Attempts {
+    /// Last one because of an unknown key.
+    extra: Option<UnixTime>,
+    /// Last one that failed.
+    failure: Option<UnixTime>,
+}
+
+/// A kind of document.
+trait Document: Sized + 'static {
+    /// Names the kind in store keys and MACs.
+    const KIND: &'static str;
+    /// Larger documents are refused.
+    const MAX_BYTES: usize;
+    fn parse(bytes: &[u8], issuer: &Issuer) -> Result<Self, DiscoveryError>;
+    fn slots(documents: &Documents) -> &Slots<Self>;
+}
+
+impl Document for ProviderMetadata {
+    const KIND: &'static str = "metadata";
+    const MAX_BYTES: usize = MAX_METADATA_BYTES;
+
+    fn parse(bytes: &[u8], issuer: &Issuer) -> Result<Self, DiscoveryError> {
+        Ok(ProviderMetadata::parse(bytes, issuer)?)
+    }
+
+    fn slots(documents: &Documents) -> &Slots<Self> {
+        &documents.metadata
+    }
+}
+
+impl Document for JwkSet {
+    const KIND: &'static str = "jwks";
+    const MAX_BYTES: usize = MAX_JWKS_BYTES;
+
+    fn parse(bytes: &[u8], _: &Issuer) -> Result<Self, DiscoveryError> {
+        // A set without any usable key must not replace one that has some.
+        match JwkSet::parse(bytes) {
+            Ok(set) if !set.is_empty() => Ok(set),
+            _ => Err(DiscoveryError::Keys),
+        }
+    }
+
+    fn slots(documents: &Documents) -> &Slots<Self> {
+        &documents.key_sets
+    }
+}
+
+/// Finds a document that is fresh and `fits`, or makes the best of what there is.
+async fn obtain<T: Document>(
+    issuer: &Issuer,
+    fits: &dyn Fn(&T) -> bool,
+    source: impl AsyncFnOnce() -> Result<String, DiscoveryError>,
+    instance: &Instance,
+    ports: Ports<'_>,
+    now: UnixTime,
+) -> Result<Rc<T>, DiscoveryError> {
+    let slots = T::slots(&instance.documents);
+    // 1. The instance: no host call at all.
+    let slot = read(slots, issuer);
+    if let Some(document) = without_asking(&slot, fits, now) {
+        return Ok(document);
+    }
+    // 2. The store: another instance may have fetched it meanwhile, or found the provider down.
+    let stored = stored::document::<T>(issuer, instance, ports, now).await;
+    let shared = stored::attempts::<T>(issuer, instance, ports, now).await;
+    let slot = update(slots, issuer, |slot| slot.merge(stored, shared.ok()));
+    if let Some(document) = without_asking(&slot, fits, now) {
+        return Ok(document);
+    }
+    // 3. The provider, unless it was asked moments ago.
+    let usable = usable(&slot, fits, now);
+    let others_fetch = |since: UnixTime| now.since(since) < OTHERS_FETCH;
+    if let Some(document) = &usable
+        && slot.fetching_since.is_some_and(others_fetch)
+    {
+        return Ok(Rc::clone(document));
+    }
+    if judge(&slot, fits, now) == Use::CoolingDown {
+        return slot.answered(now).ok_or(DiscoveryError::CoolingDown);
+    }
+    if is_fresh(&slot, now) {
+        // Only an unknown key leads here. It is noted before the fetch, so that a flood of
+        // unknown keys causes one fetch; where it cannot be noted, there is no fetch.
+        let attempts = Attempts {
+            extra: Some(now),
+            ..slot.attempts
+        };
+        let noted = match shared {
+            Ok(_) => stored::set_attempts::<T>(issuer, attempts, instance, ports).await,
+            Err(error) => Err(error),
+        };
+        noted.map_err(|KeyValueError| DiscoveryError::Throttle)?;
+        update(slots, issuer, |slot| slot.attempts = attempts);
+    }
+    update(slots, issuer, |slot| slot.fetching_since = Some(now));
+    let fetched = fetch::<T>(issuer, source, ports).await;
+    update(slots, issuer, |slot| slot.fetching_since = None);
+    match fetched {
+        Ok((bytes, document)) => {
+            let document = Rc::new(document);
+            update(slots, issuer, |slot| {
+                slot.document = Some((Rc::clone(&document), now));
+            });
+            stored::set_document::<T>(issuer, &bytes, now, instance, ports).await;
+            Ok(document)
+        }
+        Err(error) => {
+            let slot = update(slots, issuer, |slot| slot.attempts.failure = Some(now));
+            // Best effort: without the store each instance finds out for itself.
+            let _ = stored::set_attempts::<T>(issuer, slot.attempts, instance, ports).await;
+            let document = usable.ok_or(error)?;
+            log_stale::<T>(issuer, error, ports);
+            Ok(document)
+        }
+    }
+}
+
+/// The document of `slot` when it fits and is fresh, or is usable and the provider is known
+/// to be down.
+fn without_asking<T>(slot: &Slot<T>, fits: &dyn Fn(&T) -> bool, now: UnixTime) -> Option<Rc<T>> {
+    match judge(slot, fits, now) {
+        Use::Cached | Use::CoolingDown => usable(slot, fits, now),
+        Use::Fetch => None,
+    }
+}
+
+/// The document of `slot` when it fits and is not too old for an outage.
+fn usable<T>(slot: &Slot<T>, fits: &dyn Fn(&T) -> bool, now: UnixTime) -> Option<Rc<T>> {
+    let (document, fetched_at) = slot.document.as_ref()?;
+    (usable_when_stale(*fetched_at, now) && fits(document)).then(|| Rc::clone(document))
+}
+
+impl<T> Slot<T> {
+    fn merge(&mut self, stored: Option<(T, UnixTime)>, shared: Option<Attempts>) {
+        if let Some((document, fetched_at)) = stored
+            && self
+                .document
+                .as_ref()
+                .is_none_or(|(_, at)| *at < fetched_at)
+        {
+            self.document = Some((Rc::new(document), fetched_at));
+        }
+        if let Some(shared) = shared {
+            self.attempts.extra = self.attempts.extra.max(shared.extra);
+            self.attempts.failure = self.attempts.failure.max(shared.failure);
+        }
+    }
+
+    /// The document although it does not fit, when it is the provider's answer to the last
+    /// question for an unknown key: the provider then does not have that key.
+    fn answered(&self, now: UnixTime) -> Option<Rc<T>> {
+        let (document, fetched_at) = self.document.as_ref()?;
+        let being_asked = self
+            .fetching_since
+            .is_some_and(|since| now.since(since) < OTHERS_FETCH);
+        let asked = self.attempts.extra?;
+        let failed_since = self
+            .attempts
+            .failure
+            .is_some_and(|failure| failure >= asked);
+        (asked <= *fetched_at && !failed_since && !being_asked).then(|| Rc::clone(document))
+    }
+}
+
+fn freshness<T>(slot: &Slot<T>) -> Freshness {
+    Freshness {
+        fetched_at: slot.document.as_ref().map(|(_, at)| *at),
+        last_extra_fetch: slot.attempts.extra,
+        last_failure: slot.attempts.failure,
+    }
+}
+
+fn judge<T>(slot: &Slot<T>, fits: &dyn Fn(&T) -> bool, now: UnixTime) -> Use {
+    let unknown_key = slot
+        .document
+        .as_ref()
+        .is_some_and(|(document, _)| !fits(document));
+    decide(freshness(slot), unknown_key, now)
+}
+
+fn is_fresh<T>(slot: &Slot<T>, now: UnixTime) -> bool {
+    let calm = Freshness {
         last_extra_fetch: None,
+        last_failure: None,
+        ..freshness(slot)
     };
-    (decide(freshness, false, now) == Use::Cached).then_some(fetched_at)
+    decide(calm, false, now) == Use::Cached
 }
 
-fn in_instance<T: Kind>(issuer: &Issuer, instance: &Instance) -> Option<Cached<T>> {
-    T::map(&mut instance.documents.borrow_mut())
+fn read<T>(slots: &Slots<T>, issuer: &Issuer) -> Slot<T> {
+    slots
+        .borrow()
         .get(issuer.as_str())
         .cloned()
+        .unwrap_or_default()
 }
 
-async fn document<T: Kind>(
+/// Changes the slot and returns what it then is. Issuers come from the configuration, so that
+/// there are only so many slots.
+fn update<T>(slots: &Slots<T>, issuer: &Issuer, change: impl FnOnce(&mut Slot<T>)) -> Slot<T> {
+    let mut slots = slots.borrow_mut();
+    let slot = slots.entry(issuer.as_str().to_owned()).or_default();
+    change(slot);
+    slot.clone()
+}
+
+async fn fetch<T: Document>(
     issuer: &Issuer,
-    url: &str,
-    misses: impl Fn(&T) -> bool,
-    instance: &Instance,
+    source: impl AsyncFnOnce() -> Result<String, DiscoveryError>,
     ports: Ports<'_>,
-    now: UnixTime,
-) -> Result<Rc<T>, DiscoveryError> {
-    let mut cached = in_instance::<T>(issuer, instance);
-    let judge = |cached: &Option<Cached<T>>, last_extra_fetch| {
-        let fetched_at = cached.as_ref().map(|cached| cached.fetched_at);
-        let missing = cached
-            .as_ref()
-            .is_some_and(|cached| misses(&cached.document));
-        decide(
-            Freshness {
-                fetched_at,
-                last_extra_fetch,
-            },
-            missing,
-            now,
-        )
-    };
-    if judge(&cached, None) != Use::Cached {
-        // Another instance may have fetched since.
-        let (stored, store_works) = match from_store::<T>(issuer, instance, ports).await {
-            Ok(stored) => (stored, true),
-            Err(KeyValueError) => (None, false),
-        };
-        if let Some(stored) = stored {
-            if cached
-                .as_ref()
-                .is_none_or(|known| known.fetched_at < stored.fetched_at)
-            {
-                keep(issuer, instance, &stored);
-                cached = Some(stored);
-            }
-        }
-        let last_attempt = last_attempt::<T>(issuer, instance, ports).await;
-        let missing = cached.as_ref().is_some_and(|known| misses(&known.document));
-        match judge(&cached, last_attempt) {
-            Use::Cached => {}
-            // The throttle is in the store: without it an unknown key must not fetch.
-            Use::Fetch if missing && !store_works => return Err(DiscoveryError::Unreachable),
-            Use::Fetch => {
-                if missing {
-                    note_attempt::<T>(issuer, instance, ports, now).await;
-                }
-                match fetch::<T>(issuer, url, instance, ports, now).await {
-                    Ok(fresh) => cached = Some(fresh),
-                    Err(error) => {
-                        note_attempt::<T>(issuer, instance, ports, now).await;
-                        return stale(cached, missing, error, now);
-                    }
-                }
-            }
-            // The last extra fetch succeeded, and the key was not in it: it does not exist.
-            Use::CoolingDown if missing && answered(&cached, last_attempt) => {}
-            Use::CoolingDown => return stale(cached, missing, DiscoveryError::Unreachable, now),
-        }
-    }
-    cached
-        .map(|cached| cached.document)
-        .ok_or(DiscoveryError::Unreachable)
-}
-
-fn answered<T>(cached: &Option<Cached<T>>, attempt: Option<UnixTime>) -> bool {
-    matches!((cached, attempt), (Some(cached), Some(attempt)) if cached.fetched_at >= attempt)
-}
-
-/// During an outage a set that has the key serves on, until the hard maximum.
-fn stale<T>(
-    cached: Option<Cached<T>>,
-    missing: bool,
-    error: DiscoveryError,
-    now: UnixTime,
-) -> Result<Rc<T>, DiscoveryError> {
-    cached
-        .filter(|cached| !missing && usable_when_stale(cached.fetched_at, now))
-        .map(|cached| cached.document)
-        .ok_or(error)
-}
-
-fn keep<T: Kind>(issuer: &Issuer, instance: &Instance, cached: &Cached<T>) {
-    // Issuers come from the configuration only, so the map is as small as that.
-    T::map(&mut instance.documents.borrow_mut()).insert(issuer.as_str().to_owned(), cached.clone());
-}
-
-async fn fetch<T: Kind>(
-    issuer: &Issuer,
-    url: &str,
-    instance: &Instance,
-    ports: Ports<'_>,
-    now: UnixTime,
-) -> Result<Cached<T>, DiscoveryError> {
+) -> Result<(Bytes, T), DiscoveryError> {
+    let url = source().await?;
     let request = Request::get(url)
         .header(ACCEPT, "application/json")
         .body(Bytes::new())
         .map_err(|_| DiscoveryError::Unreachable)?;
+    let limits = FetchLimits {
+        max_body_bytes: T::MAX_BYTES,
+        timeout_millis: TIMEOUT_MILLIS,
+    };
     let response = ports
         .http
-        .send(request, FetchLimits::PROVIDER)
+        .send(request, limits)
         .await
         .map_err(|error| match error {
             HttpError::NotAllowed => DiscoveryError::NotAllowed,
@@ -269,107 +360,23 @@ async fn fetch<T: Kind>(
     if response.status() != StatusCode::OK {
         return Err(DiscoveryError::Unreachable);
     }
-    let document = Rc::new(T::parse(response.body(), issuer)?);
-    let fresh = Cached {
-        document,
-        fetched_at: now,
-    };
-    keep(issuer, instance, &fresh);
-    if let Ok(body) = std::str::from_utf8(response.body()) {
-        let mac = instance
-            .ring
-            .mac(Purpose::Cache(T::NAME), &parts(issuer, now, body));
-        let stored = Stored {
-            fetched_at: now,
-            body: body.to_owned(),
-            mac: base64url_encode(&mac),
-        };
-        if let Ok(bytes) = serde_json::to_vec(&stored) {
-            // A store that is down costs the next instance a fetch, nothing else.
-            let _ = ports
-                .key_value
-                .set(&store_key(T::NAME, issuer), &bytes)
-                .await;
-        }
-    }
-    Ok(fresh)
+    let bytes = response.into_body();
+    let document = T::parse(&bytes, issuer)?;
+    Ok((bytes, document))
 }
 
-fn parts<'a>(issuer: &'a Issuer, time: UnixTime, body: &'a str) -> [Vec<u8>; 3] {
-    [
-        issuer.as_str().into(),
-        time.as_secs().to_be_bytes().to_vec(),
-        body.into(),
-    ]
+/// An outage that nobody feels must still be seen by the operator.
+fn log_stale<T: Document>(issuer: &Issuer, error: DiscoveryError, ports: Ports<'_>) {
+    ports.events.emit(&Event {
+        code: "provider_document_stale",
+        request_id: String::new(),
+        fields: vec![
+            ("cause", Error::Discovery(error).code().to_owned()),
+            ("document", T::KIND.to_owned()),
+            ("issuer", issuer.to_string()),
+        ],
+    });
 }
 
-async fn from_store<T: Kind>(
-    issuer: &Issuer,
-    instance: &Instance,
-    ports: Ports<'_>,
-) -> Result<Option<Cached<T>>, KeyValueError> {
-    let Some(bytes) = ports.key_value.get(&store_key(T::NAME, issuer)).await? else {
-        return Ok(None);
-    };
-    Ok(open_stored(&bytes, issuer, instance))
-}
-
-fn open_stored<T: Kind>(bytes: &[u8], issuer: &Issuer, instance: &Instance) -> Option<Cached<T>> {
-    let stored: Stored = serde_json::from_slice(bytes).ok()?;
-    let mac = base64url_decode(&stored.mac).ok()?;
-    let parts = parts(issuer, stored.fetched_at, &stored.body);
-    if !instance
-        .ring
-        .verify_mac(Purpose::Cache(T::NAME), &parts, &mac)
-    {
-        return None;
-    }
-    let document = Rc::new(T::parse(stored.body.as_bytes(), issuer).ok()?);
-    Some(Cached {
-        document,
-        fetched_at: stored.fetched_at,
-    })
-}
-
-fn store_key(kind: &str, issuer: &Issuer) -> String {
-    let digest = hmac_sha256::Hash::hash(issuer.as_str().as_bytes());
-    format!("airside/1/{kind}/{}", base64url_encode(&digest))
-}
-
-const ATTEMPT: &str = "attempt";
-
-async fn last_attempt<T: Kind>(
-    issuer: &Issuer,
-    instance: &Instance,
-    ports: Ports<'_>,
-) -> Option<UnixTime> {
-    let key = format!("{}/{ATTEMPT}", store_key(T::NAME, issuer));
-    let bytes = ports.key_value.get(&key).await.ok()??;
-    let stored: Stored = serde_json::from_slice(&bytes).ok()?;
-    let mac = base64url_decode(&stored.mac).ok()?;
-    let parts = parts(issuer, stored.fetched_at, ATTEMPT);
-    instance
-        .ring
-        .verify_mac(Purpose::Cache(T::NAME), &parts, &mac)
-        .then_some(stored.fetched_at)
-}
-
-async fn note_attempt<T: Kind>(
-    issuer: &Issuer,
-    instance: &Instance,
-    ports: Ports<'_>,
-    now: UnixTime,
-) {
-    let mac = instance
-        .ring
-        .mac(Purpose::Cache(T::NAME), &parts(issuer, now, ATTEMPT));
-    let stored = Stored {
-        fetched_at: now,
-        body: String::new(),
-        mac: base64url_encode(&mac),
-    };
-    if let Ok(bytes) = serde_json::to_vec(&stored) {
-        let key = format!("{}/{ATTEMPT}", store_key(T::NAME, issuer));
-        let _ = ports.key_value.set(&key, &bytes).await;
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::config::{Config, Problem};
 use crate::endpoint::authorize::VerifiedTokens;
-use crate::endpoint::discovery::DocumentCache;
+use crate::endpoint::discovery::Documents;
 use crate::ports::{Event, Ports, VariableError};
 use crate::secret::Secret;
 use crate::session::{KeyRing, KeyRingError};
@@ -68,7 +68,7 @@ pub struct Instance {
     pub config: Config,
     /// The session keys.
     pub ring: KeyRing,
-    pub(crate) documents: RefCell<DocumentCache>,
+    pub(crate) documents: Documents,
     pub(crate) verified: RefCell<VerifiedTokens>,
     secrets: RefCell<HashMap<String, Rc<Secret<String>>>>,
 }
@@ -115,7 +115,7 @@ impl Instance {
         Ok(Instance {
             config,
             ring: KeyRing::parse(&keys)?,
-            documents: RefCell::default(),
+            documents: Documents::default(),
             verified: RefCell::default(),
             secrets: RefCell::default(),
         })
@@ -139,5 +139,82 @@ impl Instance {
             .borrow_mut()
             .insert(variable.to_owned(), Rc::clone(&secret));
         Ok(secret)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoding::base64url_encode;
+    use crate::testing::{World, block_on};
+
+    const CONFIG: &str = include_str!("../../airside.toml");
+
+    fn world() -> World {
+        let world = World::default();
+        let key = base64url_encode(&[7; 32]);
+        world.variables.set(SESSION_KEYS, &format!("a:{key}"));
+        world
+    }
+
+    #[track_caller]
+    fn check(config: Option<&str>, world: &World, expected: Result<(), &str>) {
+        let started = block_on(Instance::start(config, world.ports())).map(|_| ());
+        let outcome = started.map_err(|error| error.code());
+        assert_eq!(outcome, expected);
+        let logged: Vec<&str> = expected.err().into_iter().collect();
+        assert_eq!(world.events.codes(), logged, "one line per failure");
+    }
+
+    #[test]
+    fn an_instance_starts_only_with_configuration_and_keys() {
+        check(Some(CONFIG), &world(), Ok(()));
+        check(None, &world(), Err("config_unreadable"));
+        check(Some("public_url = 3"), &world(), Err("config_invalid"));
+        check(Some(CONFIG), &World::default(), Err("session_keys_missing"));
+        let world = World::default();
+        world.variables.set(SESSION_KEYS, "a:AAAA");
+        check(Some(CONFIG), &world, Err("session_keys_malformed"));
+    }
+
+    #[test]
+    fn the_log_line_names_the_key() {
+        let error = block_on(Instance::start(Some("public_url = 3"), world().ports()));
+        match error.map(|_| ()) {
+            Err(StartError::Config { count, first }) => {
+                assert!(
+                    count > 0 && first.starts_with("line 1: public_url:"),
+                    "{first}"
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_weakens_a_check_is_logged_at_start() {
+        let danger = "[issuers.demo]\ndanger_any_typ = true";
+        let config = CONFIG.replace("[issuers.demo]", danger);
+        let world = world();
+        assert!(block_on(Instance::start(Some(&config), world.ports())).is_ok());
+        let events = world.events.take();
+        assert_eq!(events.len(), 1);
+        assert_eq!(events[0].code, "danger_on");
+        let key = "issuers.demo.danger_any_typ".to_owned();
+        assert_eq!(events[0].fields, [("key", key)]);
+    }
+
+    #[test]
+    fn a_variable_is_read_once_but_a_failure_is_not_kept() {
+        let world = world();
+        let instance = block_on(Instance::start(Some(CONFIG), world.ports())).ok();
+        let instance = instance.expect("instance");
+        let secret = || block_on(instance.secret("client_secret", world.ports()));
+        assert_eq!(secret().map(|_| ()), Err(VariableError));
+        world.variables.set("client_secret", "s");
+        assert_eq!(secret().as_deref(), Ok(&Secret::from("s")));
+        let reads = world.variables.reads();
+        assert_eq!(secret().as_deref(), Ok(&Secret::from("s")));
+        assert_eq!(world.variables.reads(), reads);
     }
 }

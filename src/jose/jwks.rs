@@ -92,17 +92,22 @@ impl JwkSet {
 pub const FRESH: Lifetime = Lifetime::from_secs(600);
 /// A set older than this is used no more, even when the provider is down.
 pub const HARD_MAXIMUM: Lifetime = Lifetime::from_secs(24 * 3_600);
-/// Fetches caused by an unknown `kid`, or after a failure, are at least this far apart.
+/// Fetches caused by an unknown `kid` are at least this far apart.
 pub const COOLDOWN: Lifetime = Lifetime::from_secs(60);
+/// After a fetch that failed, the next one waits this long: short, so that a provider that
+/// comes back is found soon.
+pub const FAILURE_COOLDOWN: Lifetime = Lifetime::from_secs(10);
 
 /// What is known about a cached document.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Freshness {
     /// When it was fetched; `None` when there is none.
     pub fetched_at: Option<UnixTime>,
-    /// When an *extra* fetch (unknown `kid`, or after a failure) was last begun. A scheduled
-    /// fetch does not count, so that a key rotated right after one is still found.
+    /// When an *extra* fetch (unknown `kid`) was last begun. A scheduled fetch does not
+    /// count, so that a key rotated right after one is still found.
     pub last_extra_fetch: Option<UnixTime>,
+    /// When a fetch last failed.
+    pub last_failure: Option<UnixTime>,
 }
 
 /// What to do with a cached document.
@@ -119,16 +124,17 @@ pub enum Use {
 /// Decides between use, fetch and cooling down. `unknown_key` is true when the cached set
 /// has no key for the token at hand.
 pub fn decide(freshness: Freshness, unknown_key: bool, now: UnixTime) -> Use {
-    let cooling = freshness
-        .last_extra_fetch
-        .is_some_and(|attempt| now.since(attempt) < COOLDOWN);
-    let fresh = freshness
-        .fetched_at
-        .is_some_and(|fetched| now.since(fetched) < FRESH);
-    match (fresh, unknown_key, cooling) {
-        (true, false, _) => Use::Cached,
-        (_, _, true) => Use::CoolingDown,
-        _ => Use::Fetch,
+    let within =
+        |time: Option<UnixTime>, span: Lifetime| time.is_some_and(|time| now.since(time) < span);
+    let fresh = within(freshness.fetched_at, FRESH);
+    let failed = within(freshness.last_failure, FAILURE_COOLDOWN);
+    let asked = within(freshness.last_extra_fetch, COOLDOWN);
+    if fresh && !unknown_key {
+        Use::Cached
+    } else if failed || (fresh && asked) {
+        Use::CoolingDown
+    } else {
+        Use::Fetch
     }
 }
 
@@ -228,7 +234,7 @@ mod tests {
         let at = UnixTime::from_secs;
         let fresh = Freshness {
             fetched_at: Some(at(1_000)),
-            last_extra_fetch: None,
+            ..Freshness::default()
         };
         assert_eq!(decide(fresh, false, at(1_001)), Use::Cached);
         assert_eq!(decide(fresh, true, at(1_001)), Use::Fetch);
@@ -239,17 +245,24 @@ mod tests {
         assert_eq!(decide(asked, true, at(1_060)), Use::CoolingDown);
         assert_eq!(decide(asked, true, at(1_061)), Use::Fetch);
         assert_eq!(decide(asked, false, at(1_060)), Use::Cached);
+        // The scheduled fetch is not held up by a question for an unknown key.
+        let late = Freshness {
+            last_extra_fetch: Some(at(1_590)),
+            ..fresh
+        };
+        assert_eq!(decide(late, false, at(1_600)), Use::Fetch);
     }
 
     #[test]
-    fn a_stale_set_serves_an_outage_until_the_hard_maximum() {
+    fn a_failed_fetch_is_not_repeated_at_once() {
         let at = UnixTime::from_secs;
-        let old = Freshness {
-            fetched_at: Some(at(0)),
-            last_extra_fetch: Some(at(900)),
+        let down = Freshness {
+            last_failure: Some(at(900)),
+            ..Freshness::default()
         };
-        assert_eq!(decide(old, false, at(901)), Use::CoolingDown);
-        assert_eq!(decide(old, false, at(960)), Use::Fetch);
+        assert_eq!(decide(Freshness::default(), false, at(900)), Use::Fetch);
+        assert_eq!(decide(down, false, at(909)), Use::CoolingDown);
+        assert_eq!(decide(down, false, at(910)), Use::Fetch);
         assert!(usable_when_stale(at(0), at(86_399)));
         assert!(!usable_when_stale(at(0), at(86_400)));
     }

@@ -116,18 +116,18 @@ pub fn error(
         }),
     };
     let headers = response.headers_mut();
-    if let Some(challenge) = &row.challenge {
-        if let Ok(value) = HeaderValue::from_str(&challenge.header()) {
-            headers.insert(WWW_AUTHENTICATE, value);
-        }
+    if let Some(challenge) = &row.challenge
+        && let Ok(value) = HeaderValue::from_str(&challenge.header())
+    {
+        headers.insert(WWW_AUTHENTICATE, value);
     }
     if row.status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("10"));
     }
-    if let Error::MethodNotAllowed { allow } = error {
-        if let Ok(value) = HeaderValue::from_str(allow) {
-            headers.insert(ALLOW, value);
-        }
+    if let Error::MethodNotAllowed { allow } = error
+        && let Ok(value) = HeaderValue::from_str(allow)
+    {
+        headers.insert(ALLOW, value);
     }
     set_cookies(headers, cookies);
     response.extensions_mut().insert(Code(error.code()));

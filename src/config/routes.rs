@@ -104,11 +104,11 @@ fn token_rule(table: &Table<'_, '_>, names: &Names<'_>) -> Option<TokenRule> {
         "audience",
         "the API's own identifier, as in the tokens' aud",
     );
-    if let Some(audience) = &audience {
-        if names.client_ids.contains(&audience.as_str()) {
-            // The idea everything serves: the two checks never share an audience.
-            table.problem("audience", "is a client_id: then an ID token would open this API. Expected the API's own identifier");
-        }
+    if let Some(audience) = &audience
+        && names.client_ids.contains(&audience.as_str())
+    {
+        // The idea everything serves: the two checks never share an audience.
+        table.problem("audience", "is a client_id: then an ID token would open this API. Expected the API's own identifier");
     }
     let scopes: Vec<String> = table.list("scopes", "scope names", Vec::new);
     if !scopes.iter().all(|scope| is_scope(scope)) {

@@ -57,14 +57,13 @@ impl Jwk {
         {
             return None;
         }
-        if let Some(key_ops) = members.get("key_ops") {
-            if !key_ops
+        if let Some(key_ops) = members.get("key_ops")
+            && !key_ops
                 .as_array()?
                 .iter()
                 .any(|op| op.as_str() == Some("verify"))
-            {
-                return None;
-            }
+        {
+            return None;
         }
         // A member of the wrong type makes the key doubtful: it is not used.
         if ["kid", "alg"]

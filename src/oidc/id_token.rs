@@ -118,7 +118,7 @@ pub fn verify(
     let known = |entry: &&str| {
         *entry == expected.client_id || expected.additional_audiences.iter().any(|a| a == entry)
     };
-    if !audience.iter().all(|entry| known(&entry)) {
+    if !audience.iter().all(known) {
         return Err(IdTokenError::Audience);
     }
     // Steps 4 and 5: with several audiences `azp` must be there; when there, it is the client_id.

@@ -103,7 +103,7 @@ pub fn decide(
         return Err(DenialReason::Issuer);
     }
     // RFC 9068 section 4: the resource server must find itself in `aud`.
-    if !token.audience().iter().any(|entry| *entry == rule.audience) {
+    if !token.audience().contains(&rule.audience) {
         return Err(DenialReason::Audience);
     }
     if !rule.scopes.iter().all(|scope| token.has_scope(scope)) {

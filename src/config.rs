@@ -2,6 +2,7 @@
 //! said. Every problem is reported at once. Unset means refuse; what weakens a check is named
 //! `danger_*`.
 
+mod entries;
 mod read;
 mod routes;
 

@@ -9,15 +9,10 @@ use std::str::FromStr;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::config::{
-    ClientAuthentication, Config, IdTokenHint, Problem, Provider, TokenIssuer, Upstream, routes,
-};
-use crate::jose::Algorithm;
+use crate::config::entries::{issuer, provider, session, upstream};
+use crate::config::{Config, Problem, Provider, TokenIssuer, Upstream, routes};
 use crate::policy::Matcher;
-use crate::session::SessionLimits;
-use crate::session::cookie::MAX_CHUNKS;
-use crate::time::{Leeway, Lifetime};
-use crate::url::{Issuer, Origin};
+use crate::url::Origin;
 
 /// Everything wrong so far.
 pub(super) struct Problems<'t> {
@@ -52,7 +47,12 @@ pub(super) struct Table<'d, 't> {
 }
 
 impl<'d, 't> Table<'d, 't> {
-    fn new(path: String, start: usize, table: &'d DeTable<'t>, problems: &'d Problems<'t>) -> Self {
+    pub(super) fn new(
+        path: String,
+        start: usize,
+        table: &'d DeTable<'t>,
+        problems: &'d Problems<'t>,
+    ) -> Self {
         Table {
             path,
             start,
@@ -115,7 +115,7 @@ impl<'d, 't> Table<'d, 't> {
         self.parsed(name, expected)
     }
 
-    fn non_empty(&self, name: &'static str, expected: &str) -> Option<String> {
+    pub(super) fn non_empty(&self, name: &'static str, expected: &str) -> Option<String> {
         let text: String = self.parsed(name, expected)?;
         if text.is_empty() || text.trim() != text || text.chars().any(char::is_control) {
             self.problem(
@@ -165,7 +165,7 @@ impl<'d, 't> Table<'d, 't> {
         list
     }
 
-    fn number(&self, name: &'static str, range: Range<u64>, default: u64) -> u64 {
+    pub(super) fn number(&self, name: &'static str, range: Range<u64>, default: u64) -> u64 {
         let Some(value) = self.get(name) else {
             return default;
         };
@@ -186,7 +186,7 @@ impl<'d, 't> Table<'d, 't> {
         }
     }
 
-    fn danger(&self, name: &'static str, dangers: &mut Vec<String>) -> bool {
+    pub(super) fn danger(&self, name: &'static str, dangers: &mut Vec<String>) -> bool {
         let Some(value) = self.get(name) else {
             return false;
         };
@@ -350,214 +350,4 @@ pub(super) fn config(text: &str) -> Result<Config, Vec<Problem>> {
             Err(found)
         }
     }
-}
-
-fn session(root: &Table<'_, '_>) -> SessionLimits {
-    // Eight hours without a request and a day in all: a working day fits, a stolen laptop less so.
-    const IDLE: u64 = 8 * 3_600;
-    const ABSOLUTE: u64 = 24 * 3_600;
-    const YEAR: u64 = 366 * 24 * 3_600;
-    let mut limits = SessionLimits {
-        idle: Lifetime::from_secs(IDLE),
-        absolute: Lifetime::from_secs(ABSOLUTE),
-        max_chunks: 2,
-    };
-    let Some(value) = root.get("session") else {
-        return limits;
-    };
-    let Some(table) = value.get_ref().as_table() else {
-        root.problem("session", "expected a table");
-        return limits;
-    };
-    let table = Table::new(
-        "session".to_owned(),
-        value.span().start,
-        table,
-        root.problems,
-    );
-    limits.idle = Lifetime::from_secs(table.number("idle_seconds", 60..YEAR, IDLE));
-    limits.absolute = Lifetime::from_secs(table.number("absolute_seconds", 60..YEAR, ABSOLUTE));
-    limits.max_chunks = table.number("max_chunks", 1..MAX_CHUNKS as u64 + 1, 2) as usize;
-    if limits.idle > limits.absolute {
-        table.problem("idle_seconds", "expected at most absolute_seconds");
-    }
-    table.finish();
-    limits
-}
-
-fn leeway(table: &Table<'_, '_>) -> Leeway {
-    Leeway::from_secs(table.number("leeway_seconds", 0..301, 60))
-}
-
-fn algorithms(table: &Table<'_, '_>, name: &'static str) -> Vec<Algorithm> {
-    let expected = "EdDSA, ES256, ES384, PS256 or RS256";
-    let list = table.list(name, expected, || Algorithm::DEFAULT.to_vec());
-    if table
-        .get(name)
-        .is_some_and(|value| value.get_ref().as_array().is_some_and(|a| a.is_empty()))
-    {
-        table.problem(name, "expected at least one algorithm");
-    }
-    list
-}
-
-fn provider(name: &str, table: &Table<'_, '_>) -> Option<Provider> {
-    let issuer: Option<Issuer> = table.required(
-        "issuer",
-        "the provider's issuer, exactly as in its discovery document",
-    );
-    let client_id = table.required_text("client_id", "the client_id registered at the provider");
-    let secret = table.non_empty("client_secret_variable", "the name of a Spin variable");
-    let variable_expected =
-        "missing; expected the name of the Spin variable that holds the client secret";
-    let need = |variable: Option<String>| {
-        if table.get("client_secret_variable").is_none() {
-            table.problem("client_secret_variable", variable_expected);
-        }
-        variable
-    };
-    let method: Option<String> = table.required(
-        "client_authentication",
-        "client_secret_basic, client_secret_post or none",
-    );
-    let client_authentication = match method.as_deref() {
-        Some("client_secret_basic") => {
-            need(secret).map(|variable| ClientAuthentication::ClientSecretBasic { variable })
-        }
-        Some("client_secret_post") => {
-            need(secret).map(|variable| ClientAuthentication::ClientSecretPost { variable })
-        }
-        Some("none") => {
-            if table.get("client_secret_variable").is_some() {
-                table.problem(
-                    "client_secret_variable",
-                    "not used with client_authentication = \"none\"",
-                );
-            }
-            Some(ClientAuthentication::None)
-        }
-        Some(_) => {
-            table.problem(
-                "client_authentication",
-                "expected client_secret_basic, client_secret_post or none",
-            );
-            None
-        }
-        None => None,
-    };
-    let scope_list = || {
-        vec![
-            "openid".to_owned(),
-            "profile".to_owned(),
-            "email".to_owned(),
-        ]
-    };
-    let scopes: Vec<String> = table.list("scopes", "scope names", scope_list);
-    if !scopes.iter().any(|scope| scope == "openid") {
-        table.problem(
-            "scopes",
-            "expected \"openid\" among them: without it there is no ID token",
-        );
-    }
-    if !scopes.iter().all(|scope| is_scope(scope)) {
-        table.problem(
-            "scopes",
-            "expected scope names without spaces, quotes or backslashes",
-        );
-    }
-    let audience = table.non_empty("audience", "the API's identifier");
-    let resource: Vec<String> = table.list("resource", "absolute URIs (RFC 8707)", Vec::new);
-    if resource
-        .iter()
-        .any(|uri| uri.contains('#') || !uri.contains(':'))
-    {
-        table.problem(
-            "resource",
-            "expected absolute URIs without fragment (RFC 8707)",
-        );
-    }
-    let id_token_algorithms = algorithms(table, "id_token_algorithms");
-    let additional_audiences = table.list("additional_audiences", "audiences", Vec::new);
-    let claims = table.list("claims", "claim names", || {
-        ["name", "email", "email_verified", "preferred_username"]
-            .map(str::to_owned)
-            .to_vec()
-    });
-    let leeway = leeway(table);
-    let hint: Option<String> = table.parsed("id_token_hint", "\"always\" or \"never\"");
-    let id_token_hint = match hint.as_deref() {
-        None | Some("always") => IdTokenHint::Always,
-        Some("never") => IdTokenHint::Never,
-        Some(_) => {
-            table.problem("id_token_hint", "expected \"always\" or \"never\"");
-            IdTokenHint::Never
-        }
-    };
-    table.finish();
-    Some(Provider {
-        name: name.to_owned(),
-        issuer: issuer?,
-        client_id: client_id?,
-        client_authentication: client_authentication?,
-        scopes,
-        audience,
-        resource,
-        id_token_algorithms,
-        additional_audiences,
-        claims,
-        leeway,
-        id_token_hint,
-    })
-}
-
-/// RFC 6749 section 3.3: `scope-token`.
-pub(super) fn is_scope(scope: &str) -> bool {
-    !scope.is_empty()
-        && scope
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\')
-}
-
-fn issuer(name: String, table: &Table<'_, '_>, dangers: &mut Vec<String>) -> Option<TokenIssuer> {
-    let issuer = table.required("issuer", "the issuer, exactly as in its access tokens");
-    let algorithms = algorithms(table, "algorithms");
-    let danger_any_typ = table.danger("danger_any_typ", dangers);
-    let leeway = leeway(table);
-    table.finish();
-    Some(TokenIssuer {
-        name,
-        issuer: issuer?,
-        algorithms,
-        danger_any_typ,
-        leeway,
-    })
-}
-
-fn upstream(name: String, table: &Table<'_, '_>, dangers: &mut Vec<String>) -> Option<Upstream> {
-    let plaintext = table.danger("danger_plaintext", dangers);
-    let expected = "an origin such as https://invoices.internal.example";
-    let text = table.required_text("url", expected);
-    let origin = text.and_then(|text| {
-        let parsed = if plaintext { Origin::parse_plaintext(&text) } else { text.parse() };
-        parsed
-            .map_err(|error| {
-                table.problem(
-                    "url",
-                    format_args!("expected {expected}: {error}; plain http to another machine needs danger_plaintext = true"),
-                );
-            })
-            .ok()
-    });
-    let seconds = |name, default| Lifetime::from_secs(table.number(name, 1..3_601, default));
-    let connect_timeout = seconds("connect_timeout_seconds", 5);
-    let first_byte_timeout = seconds("first_byte_timeout_seconds", 60);
-    let between_bytes_timeout = seconds("between_bytes_timeout_seconds", 60);
-    table.finish();
-    Some(Upstream {
-        name,
-        origin: origin?,
-        connect_timeout,
-        first_byte_timeout,
-        between_bytes_timeout,
-    })
 }

@@ -2,7 +2,8 @@
 
 use http::Method;
 
-use crate::config::read::{Table, is_scope};
+use crate::config::entries::is_scope;
+use crate::config::read::Table;
 use crate::policy::{Access, CheckedPath, Match, Matcher, Route, TokenRule};
 use crate::url::PathPattern;
 

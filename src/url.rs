@@ -21,6 +21,9 @@ pub enum UrlError {
     /// Not an absolute URL with a host.
     #[error("must be an absolute URL")]
     Malformed,
+    /// Not a path of whole segments.
+    #[error("must be whole segments, none empty, without dots only, escapes or other wildcards")]
+    NotAPath,
     /// Has a path where only an origin may be.
     #[error("must be an origin, without a path")]
     NotAnOrigin,
@@ -312,7 +315,7 @@ impl FromStr for PathPattern {
                 prefix,
             })
         } else {
-            Err(UrlError::Malformed)
+            Err(UrlError::NotAPath)
         }
     }
 }
@@ -461,7 +464,7 @@ mod tests {
         for bad in [
             "", "a", "/a*", "/*/a", "//a", "/a//*", "/a/../b", "/a?b", "/%61", "/a/**",
         ] {
-            assert_eq!(pattern(bad), Err(UrlError::Malformed), "{bad}");
+            assert_eq!(pattern(bad), Err(UrlError::NotAPath), "{bad}");
         }
     }
 }

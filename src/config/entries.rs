@@ -6,7 +6,7 @@ use crate::jose::Algorithm;
 use crate::session::SessionLimits;
 use crate::session::cookie::MAX_CHUNKS;
 use crate::time::{Leeway, Lifetime};
-use crate::url::{Issuer, Origin};
+use crate::url::{Issuer, Origin, UrlError};
 
 pub(super) fn session(root: &Table<'_, '_>) -> SessionLimits {
     // Eight hours without a request and a day in all: a working day fits, a stolen laptop less so.
@@ -202,13 +202,20 @@ pub(super) fn upstream(
     let expected = "an origin such as https://invoices.internal.example";
     let text = table.required_text("url", expected);
     let origin = text.and_then(|text| {
-        let parsed = if plaintext { Origin::parse_plaintext(&text) } else { text.parse() };
+        let parsed = if plaintext {
+            Origin::parse_plaintext(&text)
+        } else {
+            text.parse()
+        };
         parsed
             .map_err(|error| {
-                table.problem(
-                    "url",
-                    format_args!("expected {expected}: {error}; plain http to another machine needs danger_plaintext = true"),
-                );
+                let hint = match error {
+                    UrlError::Insecure => {
+                        "; plain http to another machine needs danger_plaintext = true"
+                    }
+                    _ => "",
+                };
+                table.problem("url", format_args!("expected {expected}: {error}{hint}"));
             })
             .ok()
     });

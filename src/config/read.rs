@@ -299,16 +299,25 @@ pub(super) fn config(text: &str) -> Result<Config, Vec<Problem>> {
     let public_url: Option<Origin> =
         root.required("public_url", "an origin such as https://app.example.com");
     let session = session(&root);
-    let providers: Vec<Provider> = root
-        .named("providers")
+    let provider_tables = root.named("providers");
+    let providers: Vec<Provider> = provider_tables
         .iter()
         .filter_map(|(name, table)| provider(name, table))
         .collect();
-    let issuers: Vec<(String, Option<TokenIssuer>)> = root
-        .named("issuers")
-        .into_iter()
-        .map(|(name, table)| (name.clone(), issuer(name, &table, &mut dangers)))
-        .collect();
+    let mut issuers: Vec<(String, Option<TokenIssuer>)> = Vec::new();
+    for (name, table) in root.named("issuers") {
+        let issuer = issuer(name.clone(), &table, &mut dangers);
+        let same = |other: &TokenIssuer| issuer.as_ref().is_some_and(|i| i.issuer == other.issuer);
+        if issuers
+            .iter()
+            .filter_map(|(_, other)| other.as_ref())
+            .any(same)
+        {
+            // A token names its issuer; it must not depend on the order by whose rules it counts.
+            table.problem("issuer", "expected an issuer that no other table has");
+        }
+        issuers.push((name, issuer));
+    }
     let upstreams: Vec<(String, Option<Upstream>)> = root
         .named("upstreams")
         .into_iter()
@@ -321,7 +330,7 @@ pub(super) fn config(text: &str) -> Result<Config, Vec<Problem>> {
             .iter()
             .map(|provider| provider.client_id.as_str())
             .collect(),
-        has_provider: root.get("providers").is_some(),
+        has_provider: !provider_tables.is_empty(),
     };
     let routes = routes::routes(&root, &names);
     root.finish();

@@ -149,6 +149,12 @@ fn overlap(a: &Route, b: &Route) -> bool {
 fn slash_twins(root: &Table<'_, '_>, routes: &[(Route, usize, String)]) {
     let all: Vec<Route> = routes.iter().map(|(route, _, _)| route.clone()).collect();
     let matcher = Matcher::new(&all);
+    // A route for every method is tried with each method that any route names.
+    let named: Vec<Method> = all
+        .iter()
+        .flat_map(|route| route.methods.iter().flatten().cloned())
+        .chain([Method::GET])
+        .collect();
     for (route, start, path) in routes {
         if route.path.prefix || route.path.base == "/" {
             continue;
@@ -160,10 +166,7 @@ fn slash_twins(root: &Table<'_, '_>, routes: &[(Route, usize, String)]) {
         let Ok(checked) = CheckedPath::parse(&twin) else {
             continue;
         };
-        let methods = route
-            .methods
-            .clone()
-            .unwrap_or_else(|| vec![Method::GET, Method::POST]);
+        let methods = route.methods.clone().unwrap_or_else(|| named.clone());
         let weaker = methods
             .iter()
             .any(|method| match matcher.find(&all, &checked, method) {
@@ -175,7 +178,7 @@ fn slash_twins(root: &Table<'_, '_>, routes: &[(Route, usize, String)]) {
         if weaker {
             let text = format!(
                 "{twin} would be open to more: expected a route for it too, or {}/*",
-                route.path.base
+                route.path.base.trim_end_matches('/')
             );
             root.problems.add(*start, path.clone(), text);
         }

@@ -1,1 +1,209 @@
+use super::*;
+use std::fs;
+use std::path::{Path, PathBuf};
 
+use crate::policy::Access;
+
+/// The files of `testdata/config/<folder>` that end in `.toml`.
+fn files(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("testdata/config")
+        .join(folder);
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)
+        .expect("folder")
+        .map(|entry| entry.expect("entry").path())
+        .filter(|path| path.extension().is_some_and(|ext| ext == "toml"))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty());
+    files
+}
+
+#[test]
+fn each_bad_file_has_exactly_the_problems_written_beside_it() {
+    let mut wrong = Vec::new();
+    for path in files("bad") {
+        let text = fs::read_to_string(&path).expect("file");
+        let found = match Config::parse(&text) {
+            Ok(_) => "accepted\n".to_owned(),
+            Err(problems) => problems
+                .iter()
+                .map(|problem| format!("{problem}\n"))
+                .collect(),
+        };
+        let golden = path.with_extension("err");
+        let expected = fs::read_to_string(&golden).unwrap_or_default();
+        if found != expected {
+            wrong.push(format!("{}:\n{found}", golden.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "found:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn each_good_file_is_accepted() {
+    for path in files("good") {
+        let text = fs::read_to_string(&path).expect("file");
+        let problems = Config::parse(&text).err();
+        assert_eq!(problems, None, "{}", path.display());
+    }
+}
+
+#[test]
+fn the_configuration_of_the_demo_is_accepted() {
+    let config = Config::parse(include_str!("../../airside.toml"));
+    let config = config.unwrap_or_else(|problems| panic!("{problems:?}"));
+    assert_eq!(config.public_url.as_str(), "http://127.0.0.1:3000");
+    assert!(config.dangers.is_empty());
+    // The two checks never share an audience.
+    for route in &config.routes {
+        if let Access::Token(rule) = &route.access {
+            assert_eq!(
+                config.client_id_in(std::slice::from_ref(&rule.audience)),
+                None
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_not_said_has_the_safe_value() {
+    let text = r#"
+        public_url = "https://app.example.com"
+        [providers.corp]
+        issuer = "https://login.example.com"
+        client_id = "web-app"
+        client_authentication = "none"
+        [issuers.corp]
+        issuer = "https://login.example.com"
+        [upstreams.site]
+        url = "https://site.example.com"
+        [[routes]]
+        path = "/*"
+        access = "login"
+        upstream = "site"
+    "#;
+    let config = Config::parse(text).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let hours = |hours: u64| Lifetime::from_secs(hours * 3_600);
+    assert_eq!(config.session.idle, hours(8));
+    assert_eq!(config.session.absolute, hours(24));
+    assert_eq!(config.session.max_chunks, 2);
+    let provider = &config.providers[0];
+    assert_eq!(provider.scopes, ["openid", "profile", "email"]);
+    assert_eq!(provider.id_token_algorithms, Algorithm::DEFAULT);
+    assert_eq!(provider.leeway, Leeway::DEFAULT);
+    assert!(provider.additional_audiences.is_empty());
+    let issuer = &config.issuers[0];
+    assert_eq!(issuer.algorithms, Algorithm::DEFAULT);
+    assert_eq!(issuer.leeway, Leeway::DEFAULT);
+    assert!(!issuer.danger_any_typ);
+}
+
+#[test]
+fn what_is_said_arrives() {
+    let text = include_str!("../../testdata/config/good/every-key.toml");
+    let config = Config::parse(text).unwrap_or_else(|problems| panic!("{problems:?}"));
+    assert_eq!(config.session.idle, Lifetime::from_secs(900));
+    assert_eq!(config.session.max_chunks, 4);
+    let corp = config.provider("corp").expect("provider");
+    let variable = "corp_secret".to_owned();
+    let post = ClientAuthentication::ClientSecretPost { variable };
+    assert_eq!(corp.client_authentication, post);
+    assert_eq!(corp.id_token_hint, IdTokenHint::Never);
+    assert_eq!(corp.leeway, Leeway::from_secs(0));
+    assert_eq!(corp.id_token_algorithms, [Algorithm::Es256]);
+    assert_eq!(config.issuers[0].leeway, Leeway::from_secs(300));
+    let upstream = &config.upstreams[0];
+    assert_eq!(upstream.origin.as_str(), "http://api.internal:8080");
+    assert_eq!(upstream.first_byte_timeout, Lifetime::from_secs(3_600));
+    let dangers = [
+        "issuers.corp.danger_any_typ",
+        "upstreams.api.danger_plaintext",
+    ];
+    assert_eq!(config.dangers, dangers);
+    match &config.routes[0].access {
+        Access::Token(rule) => assert_eq!(rule.scopes, ["read", "write"]),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A change to `every-key.toml`, and the keys that are then wrong (none: still accepted).
+#[track_caller]
+fn check(name: &str, from: &str, to: &str, expected: &[&str]) {
+    let text = include_str!("../../testdata/config/good/every-key.toml");
+    assert!(text.contains(from), "{name}");
+    let problems = Config::parse(&text.replacen(from, to, 1)).err();
+    let keys: Vec<String> = problems.into_iter().flatten().map(|p| p.key).collect();
+    assert_eq!(keys, expected, "{name}");
+}
+
+#[test]
+fn each_limit_has_a_nearest_accepted_value() {
+    check(
+        "longest leeway",
+        "leeway_seconds = 300",
+        "leeway_seconds = 300",
+        &[],
+    );
+    let leeway = ["issuers.corp.leeway_seconds"];
+    check(
+        "too long",
+        "leeway_seconds = 300",
+        "leeway_seconds = 301",
+        &leeway,
+    );
+    check("most chunks", "max_chunks = 4", "max_chunks = 8", &[]);
+    check(
+        "too many",
+        "max_chunks = 4",
+        "max_chunks = 9",
+        &["session.max_chunks"],
+    );
+    check(
+        "none",
+        "max_chunks = 4",
+        "max_chunks = 0",
+        &["session.max_chunks"],
+    );
+    check(
+        "idle as absolute",
+        "idle_seconds = 900",
+        "idle_seconds = 3_600",
+        &[],
+    );
+    let idle = ["session.idle_seconds"];
+    check(
+        "idle longer",
+        "idle_seconds = 900",
+        "idle_seconds = 3_601",
+        &idle,
+    );
+    check(
+        "idle shortest",
+        "idle_seconds = 900",
+        "idle_seconds = 60",
+        &[],
+    );
+    check(
+        "idle too short",
+        "idle_seconds = 900",
+        "idle_seconds = 59",
+        &idle,
+    );
+    let from = "audience = \"https://api.example.com\"\nscopes";
+    let other = "audience = \"web-app2\"\nscopes";
+    check("another audience", from, other, &[]);
+    let client = "audience = \"web-app\"\nscopes";
+    check("a client_id", from, client, &["routes[0].audience"]);
+    let second = "audience = \"spa\"\nscopes";
+    check("another client_id", from, second, &["routes[0].audience"]);
+    let url = ["upstreams.api.url"];
+    check(
+        "plain http without the switch",
+        "danger_plaintext = true\n",
+        "",
+        &url,
+    );
+    let https = "url = \"https://api.internal:8080\"";
+    check("https", "url = \"http://api.internal:8080\"", https, &[]);
+}

@@ -24,6 +24,7 @@ use crate::encoding::base64url_encode;
 use crate::error::Error;
 use crate::ports::{Event, Ports};
 use crate::respond::{self, Audience};
+use crate::session::cookie::{CookieError, delete_session};
 
 /// The path of the callback, the `redirect_uri` of every provider.
 pub const CALLBACK_PATH: &str = "/auth/callback";
@@ -45,6 +46,14 @@ fn refuse(
     fields: Vec<(&'static str, String)>,
 ) -> Response<Bytes> {
     let request_id = request_id(ports);
+    let mut cookies = cookies;
+    if matches!(
+        error,
+        Error::Cookie(CookieError::Duplicate | CookieError::HeaderTooLarge)
+    ) {
+        // What cannot be read cannot be judged: it goes, so that the next request works.
+        cookies.extend(delete_session());
+    }
     let mut fields = fields;
     fields.push(("message", error.to_string()));
     if !error.hint().is_empty() {

@@ -25,7 +25,7 @@ use crate::oauth::bearer::bearer_token;
 use crate::policy::{Access, CheckedPath, DenialReason, Match, Permit, TokenRule, decision};
 use crate::ports::Ports;
 use crate::respond::{self, Audience, is_same_origin, see_other};
-use crate::session::cookie::{CookieError, clear_session, delete_session, session_cookies};
+use crate::session::cookie::{clear_session, session_cookies};
 use crate::session::{Cookies, Session, SessionError};
 use crate::time::{Lifetime, UnixTime};
 use crate::url::ReturnTo;
@@ -297,11 +297,7 @@ fn open_session(
     instance: &Instance,
     now: UnixTime,
 ) -> Result<Session, Error> {
-    let cookies = Cookies::parse(&head.headers).inspect_err(|error| {
-        if matches!(error, CookieError::Duplicate | CookieError::HeaderTooLarge) {
-            cookies_out.extend(delete_session());
-        }
-    })?;
+    let cookies = Cookies::parse(&head.headers)?;
     let Some(sealed) = cookies.session() else {
         // A part of a session is as good as none, and goes.
         cookies_out.extend(clear_session(&cookies));

@@ -47,7 +47,6 @@ async fn log_out(
     now: UnixTime,
 ) -> Result<Response<Bytes>, Error> {
     require_method(request.method(), "GET, HEAD, POST")?;
-    // A damaged cookie header must not keep anybody signed in: nothing of it is used then.
     let cookies = Cookies::parse(request.headers())?;
     let session = cookies.session().and_then(|sealed| {
         Session::open(&sealed, &instance.ring, &instance.config.session, now).ok()

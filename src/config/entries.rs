@@ -31,12 +31,14 @@ pub(super) fn session(root: &Table<'_, '_>) -> SessionLimits {
         table,
         root.problems,
     );
+    let before = table.problems.count();
     limits.idle = Lifetime::from_secs(table.number("idle_seconds", 60..YEAR, IDLE));
     limits.absolute = Lifetime::from_secs(table.number("absolute_seconds", 60..YEAR, ABSOLUTE));
-    limits.max_chunks = table.number("max_chunks", 1..MAX_CHUNKS as u64 + 1, 2) as usize;
-    if limits.idle > limits.absolute {
+    // Where one of them is no number, that is problem enough.
+    if limits.idle > limits.absolute && table.problems.count() == before {
         table.problem("idle_seconds", "expected at most absolute_seconds");
     }
+    limits.max_chunks = table.number("max_chunks", 1..MAX_CHUNKS as u64 + 1, 2) as usize;
     table.finish();
     limits
 }

@@ -21,6 +21,10 @@ pub(super) struct Problems<'t> {
 }
 
 impl Problems<'_> {
+    pub(super) fn count(&self) -> usize {
+        self.found.borrow().len()
+    }
+
     pub(super) fn add(&self, at: usize, key: impl Into<String>, expected: impl Display) {
         let before = self
             .text

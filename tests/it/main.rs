@@ -1,1 +1,3 @@
 //! Endpoint tests on fake ports.
+
+mod authorize;

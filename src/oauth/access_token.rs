@@ -151,7 +151,9 @@ fn judge(
     }
     // 5. `aud` is there, a string or an array of strings; that it names the API is judged by
     //    the route's rule.
-    token.audience()?;
+    if token.audience()?.is_empty() {
+        return Err(AccessTokenError::Claims);
+    }
     // 6. `exp` is there and not over (RFC 7519 section 4.1.4).
     let expires_at = token.time("exp")?.ok_or(AccessTokenError::Claims)?;
     if issuer.leeway.is_past(expires_at, now) {

@@ -14,7 +14,8 @@ fn headers(list: &[(&'static str, &str)]) -> HeaderMap {
 
 #[test]
 fn only_top_level_navigations_are_browsers() {
-    let cases: &[(&str, &[(&str, &str)], Audience)] = &[
+    type Case<'a> = (&'a str, &'a [(&'static str, &'a str)], Audience);
+    let cases: &[Case<'_>] = &[
         (
             "GET",
             &[

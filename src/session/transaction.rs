@@ -94,7 +94,7 @@ impl Transaction {
                 )
             })
             .collect();
-        others.sort_by(|a, b| b.0.cmp(&a.0));
+        others.sort_by_key(|(opened, _, _)| std::cmp::Reverse(*opened));
         for (index, (opened, other, size)) in others.into_iter().enumerate() {
             used = used.saturating_add(size);
             if opened.is_none() || index + 1 >= MAX_TRANSACTIONS || used > TRANSACTION_BUDGET {

@@ -188,6 +188,10 @@ fn get(target: &str, headers: &[(&str, &str)]) -> Parts {
     head("GET", target, headers)
 }
 
+fn remove(claims: &mut Value, name: &str) {
+    claims.as_object_mut().expect("object").remove(name);
+}
+
 fn bearer(token: &str) -> String {
     format!("Bearer {token}")
 }
@@ -308,11 +312,7 @@ fn each_wrong_token_is_refused_by_its_own_code() {
             401,
             "access_token_expired",
         ),
-        (
-            gate.token(|c| c["exp"] = Value::Null),
-            401,
-            "access_token_claims",
-        ),
+        (gate.token(|c| remove(c, "exp")), 401, "access_token_claims"),
         (
             gate.token(|c| c["exp"] = json!("soon")),
             401,
@@ -328,13 +328,9 @@ fn each_wrong_token_is_refused_by_its_own_code() {
             401,
             "access_token_not_yet_valid",
         ),
+        (gate.token(|c| remove(c, "sub")), 401, "access_token_claims"),
         (
-            gate.token(|c| c["sub"] = Value::Null),
-            401,
-            "access_token_claims",
-        ),
-        (
-            gate.token(|c| c["client_id"] = Value::Null),
+            gate.token(|c| remove(c, "client_id")),
             401,
             "access_token_claims",
         ),

@@ -88,13 +88,13 @@ fn undocumented_codes(files: &[File]) -> Vec<String> {
         .collect()
 }
 
-/// The string literals in the bodies of `fn code`: each is a stable code.
+/// The string literals in the bodies of `fn code` and `fn x_code`: each is a stable code.
 fn codes(source: &str) -> Vec<&str> {
     let mut codes = Vec::new();
     let mut inside = None;
     for line in source.lines() {
         let indent = line.len() - line.trim_start().len();
-        if line.contains("fn code(") {
+        if line.contains("fn code(") || line.contains("_code(") && line.contains("fn ") {
             inside = Some(indent);
         } else if inside == Some(indent) && line.trim_end() == format!("{:indent$}}}", "") {
             inside = None;

@@ -295,7 +295,7 @@ fn each_wrong_token_is_refused_by_its_own_code() {
         (
             gate.token(|c| c["aud"] = json!([])),
             401,
-            "access_token_aud",
+            "access_token_claims",
         ),
         (
             gate.token(|c| c["aud"] = json!([API, 1])),
@@ -358,7 +358,7 @@ fn each_wrong_token_is_refused_by_its_own_code() {
         (
             gate.token(|c| c["iss"] = json!("https://other.example")),
             401,
-            "access_token_no_key",
+            "access_token_signature",
         ),
         (
             gate.idp.sign_typ(&gate.claims(), "JWT"),

@@ -1,3 +1,9 @@
 //! Endpoint tests on fake ports.
 
+mod app;
 mod authorize;
+mod callback;
+mod login;
+mod logout;
+mod session;
+mod tokens;

@@ -1,0 +1,292 @@
+//! One component: its instances, their reuse as under Spin, and what each is given.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::time::Sleep;
+use wasmtime::component::{Component, GuestTaskId, HasSelf, Linker, ResourceTable};
+use wasmtime::{Engine, Result, Store, StoreContextMut};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::handler::{
+    HandlerState, Instance, ProxyHandler, ProxyPre, Request, Response, ShouldAccept,
+    WorkerExpiration, WorkerState, WorkerStatus,
+};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView, p2, p3};
+
+use crate::bindings::spin;
+use crate::outbound::Outbound;
+use crate::stats::Stats;
+use crate::stdio::Lines;
+use crate::{key_value, variables};
+
+/// How long an instance lives and how much it does at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reuse {
+    /// Requests in the instance's whole life.
+    pub count: usize,
+    /// Requests at the same time.
+    pub concurrent_count: usize,
+    /// How long an instance without requests stays.
+    pub idle_timeout: Duration,
+}
+
+impl Default for Reuse {
+    /// Spin's defaults.
+    fn default() -> Self {
+        Self {
+            count: 128,
+            concurrent_count: 16,
+            idle_timeout: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Everything the instances of one component are given.
+pub struct Grants {
+    /// The component's id.
+    pub id: Arc<str>,
+    /// Its variables.
+    pub variables: variables::Granted,
+    /// Its key-value stores.
+    pub key_value: key_value::Granted,
+    /// Its way out.
+    pub outbound: Outbound,
+    /// Its environment variables.
+    pub environment: BTreeMap<String, String>,
+    /// A folder with its files, read-only at the guest's root.
+    pub files: Option<PathBuf>,
+}
+
+/// A component that answers requests.
+pub struct Service {
+    handler: ProxyHandler<Instances>,
+    stats: Arc<Stats>,
+}
+
+impl Service {
+    /// Links `component` with what it is granted.
+    ///
+    /// # Errors
+    ///
+    /// The component imports what devhost does not have, or exports no HTTP handler.
+    pub fn new(
+        engine: &Engine,
+        component: &Component,
+        grants: Grants,
+        reuse: Reuse,
+        stats: Arc<Stats>,
+    ) -> Result<Self> {
+        let pre = linker(engine)?.instantiate_pre(component)?;
+        let pre = match p3::bindings::ServicePre::new(pre.clone()) {
+            Ok(service) => ProxyPre::P3(service),
+            Err(_) => ProxyPre::P2(p2::bindings::ProxyPre::new(pre)?),
+        };
+        let instances = Instances {
+            engine: engine.clone(),
+            pre,
+            grants,
+            reuse,
+            stats: Arc::clone(&stats),
+        };
+        Ok(Self {
+            handler: ProxyHandler::new(instances),
+            stats,
+        })
+    }
+
+    /// The component's answer to `request`.
+    ///
+    /// # Errors
+    ///
+    /// The instance could not be made, trapped, or answered with an error.
+    pub async fn call(&self, request: Request) -> Result<Response> {
+        let start = Instant::now();
+        let first = Arc::new(AtomicBool::new(false));
+        self.stats.request();
+        let response = self.handler.handle(Arc::clone(&first), request).await;
+        if first.load(Ordering::Relaxed) {
+            self.stats.first_request(start.elapsed());
+        }
+        response
+    }
+}
+
+fn linker(engine: &Engine) -> Result<Linker<Data>> {
+    let mut linker: Linker<Data> = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+    p2::add_only_http_to_linker_async(&mut linker)?;
+    p3::add_to_linker(&mut linker)?;
+    spin::variables::variables::add_to_linker::<_, HasSelf<variables::Granted>>(
+        &mut linker,
+        |data| &mut data.variables,
+    )?;
+    spin::key_value::key_value::add_to_linker::<_, key_value::KeyValue>(&mut linker, |data| {
+        key_value::View {
+            granted: &data.key_value,
+            table: &mut data.table,
+        }
+    })?;
+    Ok(linker)
+}
+
+/// The state of one instance.
+struct Data {
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    table: ResourceTable,
+    outbound: Outbound,
+    variables: variables::Granted,
+    key_value: key_value::Granted,
+}
+
+impl WasiView for Data {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
+
+impl WasiHttpView for Data {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            ctx: &mut self.http,
+            table: &mut self.table,
+            hooks: &mut self.outbound,
+        }
+    }
+}
+
+impl AsMut<variables::Granted> for Data {
+    fn as_mut(&mut self) -> &mut variables::Granted {
+        &mut self.variables
+    }
+}
+
+struct Instances {
+    engine: Engine,
+    pre: ProxyPre<Data>,
+    grants: Grants,
+    reuse: Reuse,
+    stats: Arc<Stats>,
+}
+
+impl HandlerState for Instances {
+    type StoreData = Data;
+    type WorkerExpiration = IdleTimeout;
+    type WorkerState = Worker;
+
+    async fn instantiate(&self) -> Result<Instance<Data, IdleTimeout, Worker>> {
+        let lines = Lines::new(Arc::clone(&self.grants.id));
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.stdout(lines.clone()).stderr(lines);
+        for (name, value) in &self.grants.environment {
+            wasi.env(name, value);
+        }
+        if let Some(files) = &self.grants.files {
+            wasi.preopened_dir(files, "/", FsPerms::ReadOnly)?;
+        }
+        let data = Data {
+            wasi: wasi.build(),
+            http: WasiHttpCtx::new(),
+            table: ResourceTable::new(),
+            outbound: self.grants.outbound.clone(),
+            variables: self.grants.variables.clone(),
+            key_value: self.grants.key_value.clone(),
+        };
+        let mut store = Store::new(&self.engine, data);
+        let proxy = self.pre.instantiate_async(&mut store).await?;
+        self.stats.instance();
+        Ok(Instance {
+            store,
+            proxy,
+            view: Data::http,
+            expiration: IdleTimeout {
+                limit: self.reuse.idle_timeout,
+                sleep: Box::pin(tokio::time::sleep(self.reuse.idle_timeout)),
+            },
+            state: Worker {
+                id: Arc::clone(&self.grants.id),
+                reuse: self.reuse,
+                stats: Arc::clone(&self.stats),
+                fresh: AtomicBool::new(true),
+            },
+        })
+    }
+}
+
+struct Worker {
+    id: Arc<str>,
+    reuse: Reuse,
+    stats: Arc<Stats>,
+    fresh: AtomicBool,
+}
+
+impl WorkerState for Worker {
+    type StoreData = Data;
+    /// Set when the request is its instance's first.
+    type RequestData = Arc<AtomicBool>;
+
+    fn should_accept_request(&self, concurrent_count: usize, total_count: usize) -> ShouldAccept {
+        if total_count >= self.reuse.count {
+            ShouldAccept::Never
+        } else if concurrent_count >= self.reuse.concurrent_count {
+            ShouldAccept::No
+        } else {
+            ShouldAccept::Yes
+        }
+    }
+
+    fn on_request_start(
+        &self,
+        _: StoreContextMut<'_, Data>,
+        first: Arc<AtomicBool>,
+        _: GuestTaskId,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + Sync>> {
+        first.store(self.fresh.swap(false, Ordering::Relaxed), Ordering::Relaxed);
+        // Like Spin's default, no request ever expires.
+        Box::pin(std::future::pending())
+    }
+
+    fn drop(&self, store: Store<Data>, result: Result<()>) {
+        if let Err(error) = result {
+            self.stats.trap();
+            eprintln!("{}: the instance failed: {error:?}", self.id);
+        }
+        drop(store);
+    }
+}
+
+/// Ends an instance that has had no request for a while.
+struct IdleTimeout {
+    limit: Duration,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl WorkerExpiration for IdleTimeout {
+    fn poll(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        status: WorkerStatus,
+        start: Instant,
+    ) -> Poll<()> {
+        let Some(deadline) = start.checked_add(self.limit) else {
+            return Poll::Pending;
+        };
+        if status != WorkerStatus::Idle {
+            return Poll::Pending;
+        }
+        let deadline = tokio::time::Instant::from_std(deadline);
+        if self.sleep.deadline() != deadline {
+            self.sleep.as_mut().reset(deadline);
+        }
+        self.sleep.as_mut().poll(context)
+    }
+}

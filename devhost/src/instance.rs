@@ -46,6 +46,13 @@ impl Default for Reuse {
     }
 }
 
+/// Says that the process ends: instances that are dropped from now on did not fail.
+pub fn ending() {
+    ENDING.store(true, Ordering::Relaxed);
+}
+
+static ENDING: AtomicBool = AtomicBool::new(false);
+
 /// Everything the instances of one component are given.
 pub struct Grants {
     /// The component's id.
@@ -256,7 +263,9 @@ impl WorkerState for Worker {
     }
 
     fn drop(&self, store: Store<Data>, result: Result<()>) {
-        if let Err(error) = result {
+        if let Err(error) = result
+            && !ENDING.load(Ordering::Relaxed)
+        {
             self.stats.trap();
             eprintln!("{}: the instance failed: {error:?}", self.id);
         }

@@ -10,7 +10,7 @@ use airside_devhost::app::{App, Settings};
 use airside_devhost::manifest::Manifest;
 use airside_devhost::options::{HELP, Options};
 use airside_devhost::runtime_config::RuntimeConfig;
-use airside_devhost::{server, stats};
+use airside_devhost::{instance, server, stats};
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -76,6 +76,7 @@ async fn serve(options: Options) -> Result<()> {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
+    instance::ending();
     if let Some(path) = options.stats {
         fs::write(&path, stats::report(&companions.stats))
             .with_context(|| format!("--stats {}", path.display()))?;

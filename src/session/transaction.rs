@@ -94,6 +94,9 @@ impl Transaction {
                 )
             })
             .collect();
+        // Browsers send older cookies first (RFC 6265 section 5.4): that tells those of one
+        // second apart.
+        others.reverse();
         others.sort_by_key(|(opened, _, _)| std::cmp::Reverse(*opened));
         for (index, (opened, other, size)) in others.into_iter().enumerate() {
             used = used.saturating_add(size);
@@ -195,9 +198,11 @@ mod tests {
     fn tabs_do_not_break_each_other_and_the_oldest_goes() {
         let (ring, mut jar) = (ring(), Vec::new());
         for tab in 0..7_u64 {
-            let now = UnixTime::from_secs(1_000 + tab);
+            // Two and two within one second.
+            let at = 1_000 + tab / 2;
+            let now = UnixTime::from_secs(at);
             let state = format!("state-of-tab-number-{tab:02}");
-            let set = attempt(&state, 1_000 + tab, "/invoices").set(&cookies(&jar), &ring, now);
+            let set = attempt(&state, at, "/invoices").set(&cookies(&jar), &ring, now);
             apply(&mut jar, &set.expect("set"));
         }
         let open = |tab: u64| {

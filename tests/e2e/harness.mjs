@@ -13,6 +13,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
+import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
@@ -26,6 +27,10 @@ export const host = process.env.AIRSIDE_HOST ?? 'devhost';
 export const API = 'https://api.example.com/invoices';
 export const SECRET = 'demo secret:%&+';
 
+// A test that fails half-way leaves its processes to this.
+const running = new Set();
+after(() => running.forEach((child) => child.kill('SIGTERM')));
+
 /** Starts a process and waits for its `Serving http://...` line. */
 export async function start(command, args, { env = {}, cwd } = {}) {
   const child = spawn(command, args, {
@@ -33,9 +38,19 @@ export async function start(command, args, { env = {}, cwd } = {}) {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
+  running.add(child);
+  child.on('exit', () => running.delete(child));
   const log = [];
+  const events = [];
+  let waiting = [];
   const exited = new Promise((done) => child.on('exit', (code) => done(code)));
-  createInterface({ input: child.stderr }).on('line', (line) => log.push(line));
+  createInterface({ input: child.stderr }).on('line', (line) => {
+    log.push(line);
+    const text = line.slice(line.indexOf('{'));
+    if (!text.startsWith('{"')) return;
+    events.push(JSON.parse(text));
+    waiting = waiting.filter((retry) => !retry());
+  });
   const url = await new Promise((done, fail) => {
     createInterface({ input: child.stdout }).on('line', (line) => {
       const match = /^Serving (http:\/\/\S+)/.exec(line);
@@ -48,12 +63,18 @@ export async function start(command, args, { env = {}, cwd } = {}) {
   return {
     url,
     log,
-    /** The airside log lines: JSON objects of the components. */
-    events: () =>
-      log
-        .map((line) => line.slice(line.indexOf('{')))
-        .filter((text) => text.startsWith('{"'))
-        .map((text) => JSON.parse(text)),
+    /** The airside log lines so far: JSON objects of the components. */
+    events,
+    /** The first event with `code` after the first `since` ones; waits for it. */
+    logged: (code, since = 0) =>
+      new Promise((done) => {
+        const retry = () => {
+          const found = events.slice(since).find((event) => event.code === code);
+          if (found) done(found);
+          return found !== undefined;
+        };
+        if (!retry()) waiting.push(retry);
+      }),
     stop: async () => {
       child.kill('SIGTERM');
       return exited;
@@ -167,7 +188,8 @@ export function request(url, { method = 'GET', headers = {}, body, path } = {}) 
   return new Promise((done, fail) => {
     const outgoing = http.request(
       {
-        agent,
+        // A server may close the connection after a body that it did not read.
+        agent: body === undefined ? agent : false,
         host: target.hostname,
         port: target.port,
         path: path ?? target.pathname + target.search,
@@ -248,9 +270,7 @@ export class Browser {
       if (attribute(input, 'type') === 'hidden') body.append(attribute(input, 'name'), attribute(input, 'value') ?? '');
     }
     for (const [, button] of form[2].matchAll(/<button\b([^>]*)>/g)) {
-      if (attribute(button, 'name') && (button.includes(wanted) || !form[1].includes(wanted))) {
-        if (!body.has(attribute(button, 'name'))) body.append(attribute(button, 'name'), attribute(button, 'value') ?? '');
-      }
+      if (attribute(button, 'name') && button.includes(wanted)) body.set(attribute(button, 'name'), attribute(button, 'value') ?? '');
     }
     for (const [name, value] of Object.entries(fields)) body.set(name, value);
     const action = new URL(attribute(form[1], 'action') ?? '', page.url).href;

@@ -71,7 +71,7 @@ pub fn render(page: &Page<'_>) -> Response<Bytes> {
     }
     action(&page.action, &mut body);
     if let Some(id) = page.request_id {
-        body.push_str("<footer>If you ask for help, name this number: <code>");
+        body.push_str("<footer>If you ask for help, give this code: <code>");
         escape(id, &mut body);
         body.push_str("</code></footer>");
     }

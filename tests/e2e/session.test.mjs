@@ -100,8 +100,10 @@ describe('session', () => {
     for (const path of ['/tokens/refresh', '/tokens', '/auth/tokens']) {
       assert.equal((await request(app.url + path, { method: 'POST', body: 'x' })).status, 404, path);
     }
-    const posed = await request(app.url + '/tokens/refresh', { method: 'POST', body: 'x', headers: { host: 'tokens.spin.internal' } });
-    assert.equal(posed.status, 404);
+    // Spin closes the connection on such a Host; where it does not, there is nothing to see.
+    const posing = { method: 'POST', body: 'x', headers: { host: 'tokens.spin.internal' } };
+    const posed = await request(app.url + '/tokens/refresh', posing).catch((error) => ({ status: error.code }));
+    assert.ok(['ECONNRESET', 404].includes(posed.status), String(posed.status));
   });
 });
 

@@ -386,38 +386,62 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_value_without_expiry_or_of_another_version_does_not_open() {
-        let ring = ring(&[("a", 1)]);
-        let seal = |expires_at, v| {
-            let claims = JWTClaims {
-                issued_at: None,
-                expires_at,
-                invalid_before: None,
-                issuer: None,
-                subject: None,
-                audiences: None,
-                jwt_id: None,
-                nonce: None,
-                custom: Inner {
-                    v,
-                    p: "session".to_owned(),
-                    d: 7,
-                },
-            };
-            let key = wrapping_key(&ring.keys[0], "session")
-                .expect("key")
-                .with_key_id("a");
-            key.encrypt(claims).expect("sealed")
+    /// Seals by hand: under the key for `label`, with these contents.
+    fn by_hand(ring: &KeyRing, label: &str, exp: Option<u64>, v: u8, p: &str) -> String {
+        let claims = JWTClaims {
+            issued_at: None,
+            expires_at: exp.map(Duration::from_secs),
+            invalid_before: None,
+            issuer: None,
+            subject: None,
+            audiences: None,
+            jwt_id: None,
+            nonce: None,
+            custom: Inner {
+                v,
+                p: p.to_owned(),
+                d: 7,
+            },
         };
-        let open = |sealed: String| ring.open_at::<i32>(Purpose::Session, &sealed, NOW);
-        let later = Some(Duration::from_secs(2_000));
-        assert_eq!(open(seal(later, FORMAT_VERSION)), Ok(7));
-        assert_eq!(open(seal(None, FORMAT_VERSION)), Err(SealError::Unreadable));
-        assert_eq!(
-            open(seal(later, FORMAT_VERSION + 1)),
-            Err(SealError::Unreadable)
-        );
+        let key = wrapping_key(&ring.keys[0], label).expect("key");
+        key.with_key_id("a").encrypt(claims).expect("sealed")
+    }
+
+    #[test]
+    fn purpose_version_and_expiry_are_required_inside_and_the_purpose_in_the_key() {
+        let ring = ring(&[("a", 1)]);
+        let (later, version) = (Some(2_000), FORMAT_VERSION);
+        let refused = Err(SealError::Unreadable);
+        for (name, sealed, expected) in [
+            (
+                "as it should be",
+                by_hand(&ring, "session", later, version, "session"),
+                Ok(7),
+            ),
+            (
+                "no expiry",
+                by_hand(&ring, "session", None, version, "session"),
+                refused,
+            ),
+            (
+                "other version",
+                by_hand(&ring, "session", later, version + 1, "session"),
+                refused,
+            ),
+            (
+                "other purpose",
+                by_hand(&ring, "session", later, version, "transaction"),
+                refused,
+            ),
+            (
+                "other key",
+                by_hand(&ring, "transaction", later, version, "session"),
+                refused,
+            ),
+        ] {
+            let opened = ring.open_at::<i32>(Purpose::Session, &sealed, NOW);
+            assert_eq!(opened, expected, "{name}");
+        }
     }
 
     #[test]

@@ -254,33 +254,75 @@ fn a_provider_that_is_down_is_asked_every_ten_seconds_by_all_together() {
 
 #[test]
 fn an_unusable_answer_does_not_replace_a_good_set() {
-    let answer = |status: u16, body: &'static str| {
-        move |_: &Request<Bytes>| {
-            let response = Response::builder().status(status);
-            Ok(response
-                .body(Bytes::from_static(body.as_bytes()))
-                .expect("response"))
-        }
-    };
-    for (name, status, body) in [
-        ("no keys", 200, r#"{"keys":[]}"#),
+    let good = Idp::with_key(ISSUER, Algorithm::Es256, "b")
+        .jwks()
+        .to_string();
+    for (name, status, body, expected) in [
+        ("another set", 200, good.as_str(), Ok(false)),
+        ("a redirect with a set", 302, &good, Ok(true)),
+        ("an error with a set", 404, &good, Ok(true)),
+        ("a failure with a set", 500, &good, Ok(true)),
+        ("no keys", 200, r#"{"keys":[]}"#, Ok(true)),
         (
             "no usable key",
             200,
             r#"{"keys":[{"kty":"oct","k":"AAAA"}]}"#,
+            Ok(true),
         ),
-        ("no set", 200, "[]"),
-        ("an error", 500, r#"{"keys":[]}"#),
-        ("a redirect", 302, ""),
+        ("no set", 200, "[]", Ok(true)),
     ] {
         let world = world(&["a"]);
         let one = instance(&world);
         check(&world, &one, "a", Ok(true));
-        world.http.on(JWKS, answer(status, body));
+        let body = Bytes::from(body.to_owned());
+        world.http.on(JWKS, move |_| {
+            let response = Response::builder().status(status);
+            Ok(response.body(body.clone()).expect("response"))
+        });
         world.clock.advance(600);
-        check(&world, &one, "a", Ok(true));
-        assert_eq!(world.events.codes(), ["provider_document_stale"], "{name}");
+        assert_eq!(block_on(ask(&world, &one, "a")), expected, "{name}");
+        let stale = world.events.codes() == ["provider_document_stale"];
+        assert_eq!(stale, expected == Ok(true), "{name}");
     }
+}
+
+#[test]
+fn an_unknown_key_is_unknown_only_once_the_provider_said_so() {
+    let world = world(&["a"]);
+    check(&world, &instance(&world), "a", Ok(true));
+    world.http.fail(JWKS, HttpError::Timeout);
+    check(
+        &world,
+        &instance(&world),
+        "b",
+        Err(DiscoveryError::Unreachable),
+    );
+    // Within the cooldown of failures, and then of unknown keys: nobody knows.
+    for _ in 0..2 {
+        check(
+            &world,
+            &instance(&world),
+            "b",
+            Err(DiscoveryError::CoolingDown),
+        );
+        check(&world, &instance(&world), "a", Ok(true));
+        world.clock.advance(30);
+    }
+    publish(&world, &["c"]);
+    check(&world, &instance(&world), "b", Ok(false));
+    check(&world, &instance(&world), "b", Ok(false));
+    assert_eq!(world.http.count(JWKS), 3);
+}
+
+#[test]
+fn while_one_request_asks_for_an_unknown_key_another_does_not_call_it_unknown() {
+    let world = world(&["a"]);
+    let one = instance(&world);
+    check(&world, &one, "a", Ok(true));
+    publish(&world, &["a", "b"]);
+    world.http.answer_after(3);
+    let both = block_on_both(ask(&world, &one, "b"), ask(&world, &one, "b"));
+    assert_eq!(both, (Ok(true), Err(DiscoveryError::CoolingDown)));
 }
 
 #[test]

@@ -124,6 +124,8 @@ fn times_count_within_the_leeway() {
     check("exp at its end", json!({"exp": NOW - 60}), expired);
     check("iat within the leeway", json!({"iat": NOW + 60}), Ok(()));
     check("iat beyond it", json!({"iat": NOW + 61}), early);
+    let issued_later = json!({"iat": NOW + 61, "nbf": NOW});
+    check("iat beyond it, nbf not", issued_later, early);
     check("nbf within the leeway", json!({"nbf": NOW + 60}), Ok(()));
     check("nbf beyond it", json!({"nbf": NOW + 61}), early);
     check("auth_time of zero", json!({"auth_time": 0}), Ok(()));

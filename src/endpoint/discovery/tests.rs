@@ -316,13 +316,18 @@ fn an_unknown_key_is_unknown_only_once_the_provider_said_so() {
 
 #[test]
 fn while_one_request_asks_for_an_unknown_key_another_does_not_call_it_unknown() {
-    let world = world(&["a"]);
-    let one = instance(&world);
-    check(&world, &one, "a", Ok(true));
-    publish(&world, &["a", "b"]);
-    world.http.answer_after(3);
-    let both = block_on_both(ask(&world, &one, "b"), ask(&world, &one, "b"));
-    assert_eq!(both, (Ok(true), Err(DiscoveryError::CoolingDown)));
+    // In the same instance within the same second, and in another one later.
+    for (name, seconds) in [("here", 0), ("elsewhere", 1)] {
+        let world = world(&["a"]);
+        let (one, two) = (instance(&world), instance(&world));
+        check(&world, &one, "a", Ok(true));
+        world.clock.advance(seconds);
+        publish(&world, &["a", "b"]);
+        world.http.answer_after(3);
+        let other = if seconds == 0 { &one } else { &two };
+        let both = block_on_both(ask(&world, &one, "b"), ask(&world, other, "b"));
+        assert_eq!(both, (Ok(true), Err(DiscoveryError::CoolingDown)), "{name}");
+    }
 }
 
 #[test]

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response};
 
 use crate::encoding::base64url_encode;
-use crate::error::Error;
+use crate::error::{BodyError, Error};
 use crate::ports::{Event, Ports};
 use crate::respond::{self, Audience};
 use crate::session::cookie::{CookieError, delete_session};
@@ -35,6 +35,17 @@ pub const LOGGED_OUT_PATH: &str = "/auth/logged-out";
 pub fn malformed_request(ports: Ports<'_>) -> Response<Bytes> {
     let error = Error::Path(crate::policy::PathError::Malformed);
     refuse(&error, Audience::Api, Vec::new(), ports, Vec::new())
+}
+
+/// The answer to a request whose body cannot be had.
+pub fn unreadable_body(error: BodyError, ports: Ports<'_>) -> Response<Bytes> {
+    refuse(
+        &Error::Body(error),
+        Audience::Api,
+        Vec::new(),
+        ports,
+        Vec::new(),
+    )
 }
 
 /// Answers with `error`, and logs it under a new request id.

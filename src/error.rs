@@ -32,6 +32,9 @@ pub enum Error {
     /// The callback's query is not an authorization response.
     #[error("authorization response refused: {0}")]
     AuthorizationResponse(#[from] AuthorizationResponseError),
+    /// The request's body cannot be had.
+    #[error("{0}")]
+    Body(BodyError),
     /// `iss` of the authorization response is not the provider's, or missing though announced.
     #[error("authorization response of another issuer")]
     CallbackIssuer,
@@ -114,6 +117,20 @@ pub enum Error {
     UpstreamUnavailable,
 }
 
+/// Why a request's body cannot be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ThisError)]
+pub enum BodyError {
+    /// It broke off.
+    #[error("body broke off")]
+    Broken,
+    /// It did not come in time.
+    #[error("body took too long")]
+    Timeout,
+    /// It is longer than any form of ours.
+    #[error("body too large")]
+    TooLarge,
+}
+
 /// Why a provider document cannot be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ThisError)]
 pub enum DiscoveryError {
@@ -173,6 +190,11 @@ impl Error {
                 AuthorizationResponseError::Malformed => "callback_malformed",
                 AuthorizationResponseError::StateMissing => "callback_state_missing",
                 AuthorizationResponseError::TooLong => "callback_too_long",
+            },
+            Error::Body(error) => match error {
+                BodyError::Broken => "body_broken",
+                BodyError::Timeout => "body_timeout",
+                BodyError::TooLarge => "body_too_large",
             },
             Error::CallbackIssuer => "callback_iss",
             Error::Cookie(error) => match error {

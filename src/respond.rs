@@ -14,7 +14,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use serde_json::json;
 
-use crate::error::Error;
+use crate::error::{BodyError, Error};
 use crate::oauth::access_token::AccessTokenError;
 use crate::oauth::authorization::ProviderError;
 use crate::oauth::bearer::{BearerError, Challenge};
@@ -202,6 +202,16 @@ fn row(error: &Error) -> Row {
         Error::AuthorizationResponse(_) | Error::CallbackIssuer | Error::IdToken(_) => {
             sign_in(StatusCode::BAD_REQUEST, AGAIN)
         }
+        Error::Body(error) => page(
+            match error {
+                BodyError::Broken => StatusCode::BAD_REQUEST,
+                BodyError::Timeout => StatusCode::REQUEST_TIMEOUT,
+                BodyError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            },
+            "The request does not fit",
+            "It did not arrive whole, or is too long.",
+            Action::Home,
+        ),
         Error::Cookie(CookieError::Duplicate | CookieError::HeaderTooLarge) => page(
             StatusCode::BAD_REQUEST,
             "Your browser's cookies do not fit",

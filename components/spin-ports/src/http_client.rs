@@ -1,15 +1,10 @@
 //! Buffered requests to providers and to `tokens`. Redirects are not followed: the host does
 //! not, and neither do we.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
-
 use airside::ports::{FetchLimits, HttpClient, HttpError, PortFuture};
 use bytes::Bytes;
 use http::uri::Scheme;
 use http::{Request, Response};
-use spin_sdk::wasip3::clocks::monotonic_clock;
 use spin_sdk::wasip3::http::client;
 use spin_sdk::wasip3::http::types::{
     ErrorCode, Method as WasiMethod, Request as WasiRequest, RequestOptions,
@@ -17,6 +12,7 @@ use spin_sdk::wasip3::http::types::{
 };
 use spin_sdk::wasip3::wit_future;
 
+use crate::deadline::within;
 use crate::message::{contents, fields, header_map, read};
 
 pub(crate) struct OutgoingHttp;
@@ -28,25 +24,11 @@ impl HttpClient for OutgoingHttp {
         limits: FetchLimits,
     ) -> PortFuture<'_, Result<Response<Bytes>, HttpError>> {
         Box::pin(async move {
-            let nanoseconds = limits.timeout_millis.saturating_mul(1_000_000);
-            within(nanoseconds, exchange(request, limits))
+            within(limits.timeout_millis, exchange(request, limits))
                 .await
                 .unwrap_or(Err(HttpError::Timeout))
         })
     }
-}
-
-/// The outcome of `future`, or `None` when it takes longer; it is then cancelled.
-async fn within<T>(nanoseconds: u64, future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(future);
-    let mut end = pin!(monotonic_clock::wait_for(nanoseconds));
-    poll_fn(|context| {
-        if let Poll::Ready(outcome) = future.as_mut().poll(context) {
-            return Poll::Ready(Some(outcome));
-        }
-        end.as_mut().poll(context).map(|()| None)
-    })
-    .await
 }
 
 async fn exchange(

@@ -3,6 +3,7 @@
 //! A component is one line: [`component!`] for an endpoint that reads a small body and answers
 //! with one, [`gate!`] for the gate, which hands streams on without reading them.
 
+mod deadline;
 mod events;
 mod forward;
 mod http_client;

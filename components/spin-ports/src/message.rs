@@ -3,23 +3,28 @@
 
 use std::future::Future;
 
-use airside::endpoint::{Instance, malformed_request};
+use airside::endpoint::{Instance, malformed_request, unreadable_body};
+use airside::error::BodyError;
 use airside::ports::Ports;
 use airside::respond;
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 use spin_sdk::wasip3::http::types::{
     ErrorCode, Fields, Method as WasiMethod, Request as WasiRequest, Response as WasiResponse,
 };
 use spin_sdk::wasip3::wit_bindgen::{FutureReader, StreamReader, StreamResult};
 use spin_sdk::wasip3::{wit_future, wit_stream};
 
+use crate::deadline::within;
 use crate::instance::instance;
 use crate::ports;
 
 /// Request bodies over this size get 413: the endpoints read short forms only.
 const MAX_BODY_BYTES: usize = 64 * 1024;
+/// A client that has not sent its form by then is not waited for.
+const BODY_TIMEOUT_MILLIS: u64 = 10_000;
 const CHUNK_BYTES: usize = 16 * 1024;
 
 /// The future that ends a body.
@@ -43,16 +48,36 @@ where
     let Some(head) = head(&request) else {
         return respond_with(malformed_request(ports));
     };
+    match body(request, &head).await {
+        Ok(body) => respond_with(endpoint(Request::from_parts(head, body), &instance, ports).await),
+        Err(error) => respond_with(unreadable_body(error, ports)),
+    }
+}
+
+/// The whole body of `request`, which is short and comes soon, or is not waited for.
+async fn body(request: WasiRequest, head: &Parts) -> Result<Bytes, BodyError> {
+    if head.method == Method::GET || head.method == Method::HEAD {
+        // A body of these means nothing (RFC 9110 section 9.3.1), so it is not read.
+        return Ok(Bytes::new());
+    }
+    let length = head.headers.get(CONTENT_LENGTH);
+    let length = length.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if length.is_some_and(|length| length > MAX_BODY_BYTES) {
+        return Err(BodyError::TooLarge);
+    }
     let (done, result) = wit_future::new(|| Ok(()));
-    let (stream, _trailers) = WasiRequest::consume_body(request, result);
-    let body = read(stream, MAX_BODY_BYTES).await;
+    let (stream, trailers) = WasiRequest::consume_body(request, result);
+    let whole = within(BODY_TIMEOUT_MILLIS, async {
+        let body = read(stream, MAX_BODY_BYTES)
+            .await
+            .map_err(|TooLong| BodyError::TooLarge)?;
+        // A body that broke off must not count as whole.
+        trailers.await.map_err(|_| BodyError::Broken)?;
+        Ok(body)
+    });
+    let whole = whole.await.unwrap_or(Err(BodyError::Timeout));
     drop(done);
-    let Ok(body) = body else {
-        let mut response = malformed_request(ports);
-        *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
-        return respond_with(response);
-    };
-    respond_with(endpoint(Request::from_parts(head, body), &instance, ports).await)
+    whole
 }
 
 /// Method, path and query, and headers of `request`; `None` when `http` cannot express them.

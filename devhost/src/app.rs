@@ -3,25 +3,31 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::thread;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use http::Request;
 use tempfile::TempDir;
 use wasmtime::component::Component;
-use wasmtime::{Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy};
+use wasmtime::{
+    Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig,
+};
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use crate::allowed_hosts::AllowedHosts;
+use crate::headers::Forbidden;
 use crate::instance::{Grants, Reuse, Service};
 use crate::key_value::{self, Stores};
-use crate::manifest::{Manifest, Mount};
+use crate::manifest::{self, About, Manifest, Mount};
 use crate::outbound::{self, Answer, Chain, Outbound};
 use crate::routes::{Matched, Routes};
 use crate::runtime_config::RuntimeConfig;
 use crate::server;
 use crate::stats::Stats;
+use crate::stdio::Output;
 use crate::variables::{self, Providers};
 
 /// How an application is to be run.
@@ -36,12 +42,16 @@ pub struct Settings {
     pub reuse: Reuse,
     /// Where compiled components are kept.
     pub cache: PathBuf,
+    /// What happens to the output of components.
+    pub output: Output,
 }
 
 /// A running application.
 pub struct App {
     /// Its public routes.
     pub routes: Routes,
+    /// What it says about itself.
+    pub about: About,
     services: BTreeMap<String, Service>,
 }
 
@@ -75,6 +85,7 @@ impl App {
         let client = outbound::client(runtime.connection_pooling);
         let chain = Arc::new(OnceLock::new());
         let engine = engine(&settings.cache)?;
+        let compiled = compile(&engine, &manifest.components)?;
 
         let mut services = BTreeMap::new();
         let mut companions = Companions {
@@ -99,27 +110,27 @@ impl App {
                     allowed: Arc::new(AllowedHosts::parse(&hosts).with_context(name)?),
                     client: client.clone(),
                     chain: Arc::clone(&chain),
+                    forbidden: Forbidden::default(),
                 },
                 environment: component.environment,
+                output: settings.output,
                 files: mount.as_ref().map(|folder| folder.path().to_path_buf()),
             };
             companions.mounts.extend(mount);
             let stats = Arc::new(Stats::default());
             companions.stats.insert(id.clone(), Arc::clone(&stats));
-            let source = &component.source;
-            ensure!(
-                source.is_file(),
-                "component.{id}: {} does not exist",
-                source.display()
-            );
-            let compiled = Component::from_file(&engine, source)
-                .map_err(|error| anyhow!("{error:#}"))
-                .with_context(|| format!("component.{id}: {} does not load", source.display()))?;
-            let service = Service::new(&engine, &compiled, grants, settings.reuse, stats)
+            let compiled = compiled
+                .get(&id)
+                .with_context(|| format!("component.{id} was not compiled"))?;
+            let service = Service::new(&engine, compiled, grants, settings.reuse, stats)
                 .map_err(|error| anyhow!("component.{id} cannot run here: {error:#}"))?;
             services.insert(id, service);
         }
-        let app = Arc::new(Self { routes, services });
+        let app = Arc::new(Self {
+            routes,
+            about: manifest.about,
+            services,
+        });
         // The application lives as long as the process: the circle is meant.
         let _ = chain.set(Arc::new(Chained(Arc::clone(&app))) as Arc<dyn Chain>);
         Ok((app, companions))
@@ -139,7 +150,8 @@ impl Chain for Chained {
         Box::pin(async move {
             let matched = Matched::chained(&component, request.uri().path());
             if app.service(&component).is_none() {
-                return Err(Error::DestinationNotFound);
+                // Spin's `*.spin.internal` stands for the components that there are.
+                return Err(Error::HttpRequestDenied);
             }
             // What Spin gives as the address of a caller inside the application.
             let caller = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
@@ -159,13 +171,64 @@ fn engine(cache: &Path) -> Result<Engine> {
     config.cache(Some(caching));
     // Memory set aside beforehand makes instances cheap; a small machine may not have the
     // address space for it.
-    config.allocation_strategy(InstanceAllocationStrategy::pooling());
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
     Engine::new(&config)
         .or_else(|_| {
             config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
             Engine::new(&config)
         })
         .map_err(|error| anyhow!("wasmtime does not start: {error:#}"))
+}
+
+/// Spin's sizes: a thousand instances. A component is several core instances.
+fn pool() -> PoolingAllocationConfig {
+    const INSTANCES: u32 = 1000;
+    let mut pool = PoolingAllocationConfig::default();
+    pool.total_component_instances(INSTANCES)
+        .total_memories(INSTANCES)
+        .total_tables(2 * INSTANCES)
+        .total_stacks(INSTANCES)
+        .total_core_instances(4 * INSTANCES)
+        .table_elements(100_000)
+        .max_component_instance_size(10 << 20)
+        .max_core_instance_size(10 << 20)
+        .linear_memory_keep_resident(2 << 20)
+        .table_keep_resident(1 << 19);
+    pool
+}
+
+/// Compiles all components at the same time, or takes them from the cache.
+fn compile(
+    engine: &Engine,
+    components: &BTreeMap<String, manifest::Component>,
+) -> Result<BTreeMap<String, Component>> {
+    for (id, component) in components {
+        ensure!(
+            component.source.is_file(),
+            "component.{id}: {} does not exist (is it built?)",
+            component.source.display()
+        );
+    }
+    let one = |source: &Path| {
+        Component::from_file(engine, source)
+            .map_err(|error| anyhow!("{error:#}"))
+            .with_context(|| format!("{} does not load", source.display()))
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = components
+            .iter()
+            .map(|(id, component)| (id, scope.spawn(|| one(&component.source))))
+            .collect();
+        let mut compiled = BTreeMap::new();
+        for (id, thread) in threads {
+            let component = thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+            compiled.insert(
+                id.clone(),
+                component.with_context(|| format!("component.{id}"))?,
+            );
+        }
+        Ok(compiled)
+    })
 }
 
 /// Copies a component's files into a folder of their own.

@@ -19,9 +19,10 @@ use wasmtime_wasi_http::handler::{
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView, p2, p3};
 
 use crate::bindings::spin;
+use crate::headers::{Forbidden, Inbound};
 use crate::outbound::Outbound;
 use crate::stats::Stats;
-use crate::stdio::Lines;
+use crate::stdio::{Lines, Output};
 use crate::{key_value, variables};
 
 /// How long an instance lives and how much it does at once.
@@ -65,6 +66,8 @@ pub struct Grants {
     pub outbound: Outbound,
     /// Its environment variables.
     pub environment: BTreeMap<String, String>,
+    /// What happens to what it prints.
+    pub output: Output,
     /// A folder with its files, read-only at the guest's root.
     pub files: Option<PathBuf>,
 }
@@ -148,6 +151,7 @@ struct Data {
     http: WasiHttpCtx,
     table: ResourceTable,
     outbound: Outbound,
+    inbound: Inbound,
     variables: variables::Granted,
     key_value: key_value::Granted,
 }
@@ -167,6 +171,17 @@ impl WasiHttpView for Data {
             ctx: &mut self.http,
             table: &mut self.table,
             hooks: &mut self.outbound,
+        }
+    }
+}
+
+impl Data {
+    /// The view for requests from outside.
+    fn inbound(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            ctx: &mut self.http,
+            table: &mut self.table,
+            hooks: &mut self.inbound,
         }
     }
 }
@@ -191,9 +206,11 @@ impl HandlerState for Instances {
     type WorkerState = Worker;
 
     async fn instantiate(&self) -> Result<Instance<Data, IdleTimeout, Worker>> {
-        let lines = Lines::new(Arc::clone(&self.grants.id));
         let mut wasi = WasiCtxBuilder::new();
-        wasi.stdout(lines.clone()).stderr(lines);
+        if self.grants.output == Output::Shown {
+            wasi.stdout(Lines::new(Arc::clone(&self.grants.id)));
+            wasi.stderr(Lines::new(Arc::clone(&self.grants.id)));
+        }
         for (name, value) in &self.grants.environment {
             wasi.env(name, value);
         }
@@ -204,7 +221,11 @@ impl HandlerState for Instances {
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),
             table: ResourceTable::new(),
-            outbound: self.grants.outbound.clone(),
+            outbound: Outbound {
+                forbidden: Forbidden::default(),
+                ..self.grants.outbound.clone()
+            },
+            inbound: Inbound,
             variables: self.grants.variables.clone(),
             key_value: self.grants.key_value.clone(),
         };
@@ -214,7 +235,7 @@ impl HandlerState for Instances {
         Ok(Instance {
             store,
             proxy,
-            view: Data::http,
+            view: Data::inbound,
             expiration: IdleTimeout {
                 limit: self.reuse.idle_timeout,
                 sleep: Box::pin(tokio::time::sleep(self.reuse.idle_timeout)),

@@ -9,6 +9,7 @@ pub mod allowed_hosts;
 pub mod app;
 pub mod bindings;
 pub mod connector;
+pub mod headers;
 pub mod instance;
 pub mod key_value;
 pub mod manifest;

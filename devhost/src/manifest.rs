@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::routes::Route;
 
@@ -17,12 +17,29 @@ use crate::routes::Route;
 pub struct Manifest {
     /// The folder of the manifest.
     pub folder: PathBuf,
+    /// What the application says about itself.
+    pub about: About,
     /// The application's variables.
     pub variables: BTreeMap<String, Variable>,
     /// Every component that has a trigger, by its id.
     pub components: BTreeMap<String, Component>,
     /// The routes of the HTTP triggers in the manifest's order; the second is the component.
     pub routes: Vec<(Route, String)>,
+}
+
+/// The application's name and version.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct About {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    #[serde(default, rename = "description", skip_serializing)]
+    _description: Option<String>,
+    #[serde(default, rename = "authors", skip_serializing)]
+    _authors: Vec<String>,
 }
 
 /// An application variable.
@@ -123,6 +140,7 @@ impl Manifest {
         }
         Ok(Self {
             folder: folder.to_path_buf(),
+            about: raw.application,
             variables: raw.variables,
             components,
             routes,
@@ -134,8 +152,7 @@ impl Manifest {
 #[serde(deny_unknown_fields)]
 struct Raw {
     spin_manifest_version: u32,
-    #[serde(rename = "application")]
-    _application: toml::Table,
+    application: About,
     #[serde(default)]
     variables: BTreeMap<String, Variable>,
     trigger: RawTriggers,

@@ -11,6 +11,7 @@ use lexopt::prelude::*;
 
 use crate::instance::Reuse;
 use crate::key_value;
+use crate::stdio::Output;
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub struct Options {
     pub reuse: Reuse,
     /// Where compiled components are kept; by default below the manifest's folder.
     pub cache_dir: Option<PathBuf>,
+    /// What happens to the output of components.
+    pub output: Output,
     /// Where the counters are written at the end.
     pub stats: Option<PathBuf>,
 }
@@ -47,6 +50,7 @@ Usage: airside-devhost [options]
   --max-instance-concurrent-reuse-count N    requests at once per instance [16]
   --idle-instance-timeout TIME               such as 500ms or 1s [1s]
   --cache-dir FOLDER                         compiled components [.spin/devhost-cache]
+  --quiet                                    without the output of components
   --stats FILE                               write counters as JSON at the end
 ";
 
@@ -65,6 +69,7 @@ impl Options {
             key_value: key_value::Kind::File,
             reuse: Reuse::default(),
             cache_dir: None,
+            output: Output::Shown,
             stats: None,
         };
         let mut parser = lexopt::Parser::from_args(arguments);
@@ -93,6 +98,7 @@ impl Options {
                     options.reuse.idle_timeout = time(&parser.value()?.string()?)?;
                 }
                 Long("cache-dir") => options.cache_dir = Some(parser.value()?.into()),
+                Long("quiet") => options.output = Output::Dropped,
                 Long("stats") => options.stats = Some(parser.value()?.into()),
                 Long("help") | Short('h') => return Ok(None),
                 _ => bail!(argument.unexpected()),

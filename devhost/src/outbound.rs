@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::Scheme;
-use http::{Request, Response, Uri, header};
+use http::{HeaderName, Request, Response, Uri, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -19,6 +19,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::allowed_hosts::AllowedHosts;
 use crate::connector::{CONNECT_TIMEOUT, Connector};
+use crate::headers::Forbidden;
 use crate::runtime_config::Pooling;
 
 /// The client every component shares.
@@ -52,11 +53,14 @@ pub struct Outbound {
     pub client: HttpClient,
     /// The application; set once everything is built.
     pub chain: Arc<OnceLock<Arc<dyn Chain>>>,
+    /// The headers that it may not write; every instance has its own.
+    pub forbidden: Forbidden,
 }
 
 impl WasiHttpHooks for Outbound {
-    // Forbidden headers are wasmtime's own list, both ways: a guest does not see `Host` or
-    // `Connection` and cannot set them. Spin on wasmtime 47 still shows an upstream's.
+    fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
+        self.forbidden.forbids(name)
+    }
 
     fn send_request(
         &mut self,
@@ -65,8 +69,10 @@ impl WasiHttpHooks for Outbound {
         _processed: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
         let outbound = self.clone();
+        let forbidden = self.forbidden.clone();
         Box::new(async move {
             let response = outbound.send(request, options.unwrap_or_default()).await?;
+            forbidden.received(response.headers());
             // Errors of the connection arrive through the body.
             let done: Box<dyn Future<Output = _> + Send> = Box::new(async { Ok(()) });
             Ok((response, done))
@@ -74,7 +80,8 @@ impl WasiHttpHooks for Outbound {
     }
 }
 
-type Sent = Result<
+/// What the host gets for a request: the response, and how sending it went.
+pub type Sent = Result<
     (
         Response<WasiBody>,
         Box<dyn Future<Output = Result<(), Error>> + Send>,

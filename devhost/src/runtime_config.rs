@@ -23,7 +23,7 @@ pub struct RuntimeConfig {
 /// A SQLite key-value store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreConfig {
-    /// The file, relative to the manifest's folder.
+    /// The file, relative to the working folder once it was read from a file.
     pub path: PathBuf,
 }
 
@@ -54,7 +54,14 @@ impl RuntimeConfig {
     pub fn read(path: &Path) -> Result<Self> {
         let name = || format!("the runtime configuration {}", path.display());
         let text = fs::read_to_string(path).with_context(name)?;
-        Self::parse(&text).with_context(name)
+        let mut config = Self::parse(&text).with_context(name)?;
+        // As on Spin, what the file says is relative to where it is.
+        let folder = std::path::absolute(path).with_context(name)?;
+        let folder = folder.parent().unwrap_or(Path::new("/"));
+        for store in config.key_value_stores.values_mut() {
+            store.path = folder.join(&store.path);
+        }
+        Ok(config)
     }
 
     /// Reads a runtime configuration's text.

@@ -64,10 +64,19 @@ async fn handle(
     if host.is_some_and(is_internal) {
         request.headers_mut().remove(header::HOST);
     }
+    // About the connection to us; a guest that forwards it could not take it out.
+    request.headers_mut().remove(header::CONNECTION);
     let path = request.uri().path();
     if let Some(name) = path.strip_prefix(WELL_KNOWN) {
         return Ok(match name {
             "health" => answer(StatusCode::OK, "OK"),
+            "info" => {
+                let about = serde_json::to_string_pretty(&app.about).unwrap_or_default();
+                let mut response = answer(StatusCode::OK, about);
+                let json = HeaderValue::from_static("application/json");
+                response.headers_mut().insert(header::CONTENT_TYPE, json);
+                response
+            }
             _ => answer(StatusCode::NOT_FOUND, ""),
         });
     }
@@ -180,8 +189,8 @@ fn is_internal(host: &str) -> bool {
         .is_some_and(|(_, domain)| domain == "spin.internal")
 }
 
-fn answer(status: StatusCode, text: &'static str) -> Response<WasiBody> {
-    let body = Full::new(Bytes::from_static(text.as_bytes()));
+fn answer(status: StatusCode, text: impl Into<Bytes>) -> Response<WasiBody> {
+    let body = Full::new(text.into());
     let mut response = Response::new(body.map_err(|never| match never {}).boxed_unsync());
     *response.status_mut() = status;
     response

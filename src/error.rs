@@ -26,9 +26,6 @@ pub enum Error {
     /// No login attempt of this browser has that state: replayed, stale, or another's.
     #[error("no such login attempt")]
     AttemptUnknown,
-    /// The request body is not the form that was expected.
-    #[error("form malformed")]
-    Form,
     /// The callback's query is not an authorization response.
     #[error("authorization response refused: {0}")]
     AuthorizationResponse(#[from] AuthorizationResponseError),
@@ -225,7 +222,6 @@ impl Error {
                 DiscoveryError::Unreachable => "provider_unreachable",
             },
             Error::Envelope => "envelope_invalid",
-            Error::Form => "form_malformed",
             Error::IdToken(error) => match error {
                 IdTokenError::AtHash => "id_token_at_hash",
                 IdTokenError::Audience => "id_token_aud",

@@ -289,12 +289,6 @@ fn row(error: &Error) -> Row {
             "The address may be mistyped.",
             Action::Home,
         ),
-        Error::Form => page(
-            StatusCode::BAD_REQUEST,
-            "The request does not fit",
-            "Please go back and try again.",
-            Action::Home,
-        ),
         Error::IdTokenAtApi { client_id } => {
             let addressee = match client_id {
                 Some(client_id) => format!("It is addressed to the client {client_id}, "),

@@ -283,6 +283,46 @@ fn a_remembered_token_dies_with_the_key_that_signed_it() {
 }
 
 #[test]
+fn a_remembered_token_is_verified_again_once_the_key_set_was_fetched_anew() {
+    let gate = Gate::new();
+    let token = bearer(&gate.token(|claims| claims["exp"] = json!(4_000_000_000_u64)));
+    let request = get("/api/x", &[("authorization", &token)]);
+    gate.forwarded(&request);
+    // The key is withdrawn, and a token by the new key makes the instance fetch the set.
+    let replaced = Idp::with_key(ISSUER, airside::jose::Algorithm::Es256, "key-2");
+    let jwks_uri = gate.idp.metadata()["jwks_uri"]
+        .as_str()
+        .expect("uri")
+        .to_owned();
+    gate.world.http.json(&jwks_uri, replaced.jwks().to_string());
+    gate.world.clock.advance(1);
+    let new = bearer(&replaced.sign_typ(&gate.claims(), "at+jwt"));
+    gate.forwarded(&get("/api/x", &[("authorization", &new)]));
+    // The set is fresh and in force, and the old token was not verified with it.
+    gate.world.clock.advance(100);
+    let refused = gate.refused(&request, 401, "access_token_no_key");
+    assert!(refused.headers().contains_key("www-authenticate"));
+    gate.forwarded(&get("/api/x", &[("authorization", &new)]));
+}
+
+#[test]
+fn a_route_for_everything_does_not_open_our_own_corner() {
+    let everything = CONFIG.replace("path = \"/public/*\"", "path = \"/*\"");
+    let gate = Gate::with(&everything);
+    gate.forwarded(&get("/anything", &[]));
+    gate.forwarded(&get("/.well-known/security.txt", &[]));
+    for path in [
+        "/auth",
+        "/auth/verify",
+        "/%61uth/x",
+        "/.well-known/jwks.json",
+        "/.well-known/spin/x",
+    ] {
+        gate.refused(&get(path, &[]), 404, "no_route");
+    }
+}
+
+#[test]
 fn each_wrong_token_is_refused_by_its_own_code() {
     let gate = Gate::new();
     let now = gate.world.now().as_secs();

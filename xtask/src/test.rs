@@ -142,6 +142,8 @@ fn end_to_end(workspace: &Workspace, host: Host) -> Result<()> {
     let mut node = workspace.program("node");
     node.current_dir(workspace.path(packages::FOLDER))
         .arg("--test")
+        // A test that waits for ever fails; the longest takes about a minute.
+        .arg("--test-timeout=600000")
         .args(&scenarios);
     node.env("AIRSIDE_DEVHOST", up::devhost_binary(workspace));
     node.env("AIRSIDE_DEMO", up::demo_binary(workspace));

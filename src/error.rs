@@ -70,6 +70,9 @@ pub enum Error {
     /// A host call failed that cannot fail: no randomness, no secret.
     #[error("host failed")]
     Internal,
+    /// The `state` of a return from a logout is none that was sent to a provider.
+    #[error("state of a logout not ours")]
+    LogoutState,
     /// The path has other methods.
     #[error("method not allowed")]
     MethodNotAllowed {
@@ -237,6 +240,7 @@ impl Error {
             },
             Error::IdTokenAtApi { .. } => "id_token_at_api",
             Error::Internal => "internal",
+            Error::LogoutState => "logout_state",
             Error::MethodNotAllowed { .. } => "method_not_allowed",
             Error::NoCredential => "no_credential",
             Error::NoRoute => "no_route",

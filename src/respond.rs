@@ -140,6 +140,7 @@ pub struct Code(pub &'static str);
 
 fn row(error: &Error) -> Row {
     const SIGN_IN: &str = "Sign-in did not work";
+    const SIGN_IN_DOWN: &str = "Sign-in is not available";
     const AGAIN: &str = "Nothing is lost. Please start again.";
     let page = |status, heading, message: &'static str, action| Row {
         status,
@@ -173,6 +174,11 @@ fn row(error: &Error) -> Row {
             "A service that is needed here does not answer. Please try again in a moment.",
             Action::Reload,
         )
+    };
+    // The code of the attempt is used or lost: the same address would not work again.
+    let sign_in_later = || Row {
+        action: Action::StartAgain,
+        ..later(SIGN_IN_DOWN)
     };
     let internal = || {
         page(
@@ -282,7 +288,7 @@ fn row(error: &Error) -> Row {
             DenialReason::Audience => token(Some("The access token is addressed to another API.")),
             DenialReason::Issuer => token(Some("The access token is not valid here.")),
         },
-        Error::Discovery(_) => later("Sign-in is not available"),
+        Error::Discovery(_) => later(SIGN_IN_DOWN),
         Error::Envelope | Error::NoRoute => page(
             StatusCode::NOT_FOUND,
             "There is nothing here",
@@ -299,6 +305,12 @@ fn row(error: &Error) -> Row {
             )))
         }
         Error::Internal => internal(),
+        Error::LogoutState => page(
+            StatusCode::BAD_REQUEST,
+            "This is not the end of a sign-out",
+            "The address did not come from a sign-out of this site. Whether you are signed in has not changed.",
+            Action::Home,
+        ),
         Error::MethodNotAllowed { .. } => page(
             StatusCode::METHOD_NOT_ALLOWED,
             "The request does not fit",
@@ -341,9 +353,13 @@ fn row(error: &Error) -> Row {
                 StatusCode::BAD_REQUEST,
                 "The sign-in service refused. Please start again.",
             ),
-            ProviderError::Unavailable => later("Sign-in is not available"),
+            ProviderError::Unavailable => sign_in_later(),
         },
-        Error::SessionExpired => token(Some("The session expired.")),
+        Error::SessionExpired => Row {
+            heading: "Your session ended",
+            message: "It does so after a while, for your safety. Please sign in again.",
+            ..token(Some("The session expired."))
+        },
         Error::SessionTokenNotForThisApi(_) => Row {
             challenge: Some(Challenge {
                 error: Some("insufficient_scope"),
@@ -365,7 +381,7 @@ fn row(error: &Error) -> Row {
             | TokenError::Refused
             | TokenError::TokenType
             | TokenError::Unavailable,
-        ) => later("Sign-in is not available"),
+        ) => sign_in_later(),
         Error::UnknownProvider => sign_in(
             StatusCode::BAD_REQUEST,
             "There is no such sign-in service here.",

@@ -62,17 +62,16 @@ async fn finish(
 
     // 1. The response belongs to a login attempt of this browser (RFC 6749 section 10.12).
     let response = AuthorizationResponse::parse(request.uri().query().unwrap_or_default())?;
-    let attempt = Transaction::open(&response.state, &cookies, &instance.ring, now);
-    let attempt = attempt.map_err(|error| match error {
-        SealError::Expired => Error::AttemptExpired,
-        SealError::UnknownKey | SealError::Unreadable | SealError::Unsealable => {
-            Error::AttemptUnknown
+    let attempt = match Transaction::open(&response.state, &cookies, &instance.ring, now) {
+        Ok(attempt) => attempt,
+        Err(SealError::Expired) => {
+            used.extend(Transaction::clear(&response.state));
+            return Err(Error::AttemptExpired);
         }
-    });
-    if !matches!(attempt, Err(Error::AttemptUnknown)) {
-        used.extend(Transaction::clear(&response.state));
-    }
-    let attempt = attempt?;
+        Err(SealError::UnknownKey | SealError::Unreadable | SealError::Unsealable) => {
+            return Err(Error::AttemptUnknown);
+        }
+    };
     let provider = instance
         .config
         .provider(&attempt.provider)
@@ -80,6 +79,9 @@ async fn finish(
     let metadata = discovery::metadata(&provider.issuer, instance, ports, now)
         .await
         .map_err(Error::Discovery)?;
+    // While the metadata is out of reach nothing was sent or judged, and the same address
+    // works again. From here on the attempt is over.
+    used.extend(Transaction::clear(&response.state));
 
     // 2. It comes from the provider the browser was sent to (RFC 9207 section 2.4), errors too.
     check_response_issuer(response.iss.as_deref(), provider, &metadata)?;

@@ -6,16 +6,17 @@
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 
-use crate::encoding::base64url_encode;
+use crate::encoding::{base64url_decode, base64url_encode};
 use crate::endpoint::instance::Instance;
 use crate::endpoint::{LOGGED_OUT_PATH, discovery, plain_path, random, refuse, require_method};
 use crate::error::Error;
+use crate::oauth::authorization::parse_parameters;
 use crate::oidc::end_session::EndSessionRequest;
 use crate::ports::{Event, Ports};
 use crate::respond::page::{Action, Page};
 use crate::respond::{Audience, is_same_origin, page, see_other};
 use crate::session::cookie::clear_session;
-use crate::session::{Cookies, Session};
+use crate::session::{Cookies, KeyRing, Purpose, Session};
 use crate::time::UnixTime;
 
 /// Answers the requests of the `logout` component.
@@ -30,10 +31,7 @@ pub async fn logout(
             log_out(&request, instance, ports, now).await,
             Audience::Browser,
         ),
-        LOGGED_OUT_PATH => (
-            require_method(request.method(), "GET, HEAD").map(|()| logged_out()),
-            Audience::Browser,
-        ),
+        LOGGED_OUT_PATH => (back_from_provider(&request, instance), Audience::Browser),
         "/auth/backchannel-logout" => (Err(Error::NotYet), Audience::Api),
         _ => (Err(Error::NoRoute), Audience::Browser),
     };
@@ -89,7 +87,7 @@ async fn end_session_url(
         .await
         .ok()?;
     let endpoint = metadata.end_session_endpoint.as_ref()?;
-    let state = base64url_encode(&random::<16>(ports).ok()?);
+    let state = logout_state(random(ports).ok()?, &instance.ring);
     let request = EndSessionRequest {
         id_token_hint: session.id_token.as_ref(),
         client_id: &provider.client_id,
@@ -97,6 +95,38 @@ async fn end_session_url(
         state: &state,
     };
     Some((request.url(endpoint), endpoint.origin().to_string()))
+}
+
+/// The way back from the provider. A provider may leave `state` away; one that is there must
+/// be of our making, or the page would confirm a logout that never was.
+fn back_from_provider(
+    request: &Request<Bytes>,
+    instance: &Instance,
+) -> Result<Response<Bytes>, Error> {
+    require_method(request.method(), "GET, HEAD")?;
+    let query = request.uri().query().unwrap_or_default();
+    let parameters = parse_parameters(query).map_err(|_| Error::LogoutState)?;
+    let state = parameters.iter().find(|(name, _)| name == "state");
+    match state {
+        Some((_, state)) if !is_logout_state(state, &instance.ring) => Err(Error::LogoutState),
+        _ => Ok(logged_out()),
+    }
+}
+
+/// A `state` that is known again without having been kept: randomness and its MAC. It has no
+/// end, since a person may stay at the provider as long as they like.
+fn logout_state(random: [u8; 16], ring: &KeyRing) -> String {
+    let tag = ring.mac(Purpose::LogoutState, &[&random]);
+    format!("{}.{}", base64url_encode(&random), base64url_encode(&tag))
+}
+
+fn is_logout_state(state: &str, ring: &KeyRing) -> bool {
+    state.split_once('.').is_some_and(|(random, tag)| {
+        match (base64url_decode(random), base64url_decode(tag)) {
+            (Ok(random), Ok(tag)) => ring.verify_mac(Purpose::LogoutState, &[&random], &tag),
+            _ => false,
+        }
+    })
 }
 
 fn confirm(session: &Session, end_session: Option<&(String, String)>) -> Response<Bytes> {

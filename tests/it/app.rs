@@ -86,6 +86,16 @@ impl App {
         }
     }
 
+    /// The same world and browser, and an instance that remembers nothing.
+    pub(crate) fn restarted(self) -> Self {
+        let config = CONFIG.to_owned();
+        let started = block_on(Instance::start(Some(&config), self.world.ports()));
+        App {
+            instance: started.expect("instance"),
+            ..self
+        }
+    }
+
     /// A person follows a link.
     pub(crate) fn navigate(&self, target: &str) -> Response<Bytes> {
         let headers = [

@@ -284,6 +284,33 @@ fn check_exchange(
 }
 
 #[test]
+fn while_the_metadata_is_out_of_reach_the_attempt_waits() {
+    let app = App::new();
+    let attempt = app.begin("");
+    app.grant(&app.claims(&attempt));
+    let url = app.idp.issuer().openid_configuration();
+    let fresh = |app: &App| {
+        let text = app.idp.metadata().to_string();
+        app.world.http.json(&url, text);
+    };
+    // Another instance, with nothing remembered.
+    let app = app.restarted();
+    app.world.http.fail(&url, HttpError::Unreachable);
+    app.world.key_value.set_broken(true);
+    let response = app.come_back(&attempt, "&code=c");
+    check(&response, 503, "provider_unreachable", "down");
+    assert_eq!((app.attempts(), app.world.http.count(TOKEN)), (1, 0));
+    assert!(response.headers().contains_key("retry-after"));
+
+    fresh(&app);
+    app.world.key_value.set_broken(false);
+    app.world.clock.advance(60);
+    let response = app.come_back(&attempt, "&code=c");
+    assert_eq!((response.status().as_u16(), code(&response)), (303, None));
+    assert_eq!((app.attempts(), app.has_session()), (0, true));
+}
+
+#[test]
 fn a_code_exchange_that_goes_wrong_opens_no_session() {
     let answer = |status, body: Value| {
         move |app: &App, _: &Attempt| app.answer_token(status, body.to_string())

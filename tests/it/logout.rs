@@ -63,6 +63,22 @@ fn a_form_of_this_site_ends_the_session_here_and_at_the_provider() {
     assert_eq!(names, expected);
     assert_eq!(sent[2].1, "https://app.example/auth/logged-out");
     assert!(!url.contains("at-secret") && !url.contains("rt-secret"));
+    // The way back is known again by its state, and by no other.
+    let state = sent[3].1.as_str();
+    let back = |state: &str| app.navigate(&format!("/auth/logged-out?state={state}"));
+    assert_eq!(back(state).status(), 200);
+    let (random, tag) = state.split_once('.').expect("randomness and tag");
+    let other = app.begin("").get("state").to_owned();
+    for (name, state) in [
+        ("empty", String::new()),
+        ("made up", "x".to_owned()),
+        ("no tag", format!("{random}.")),
+        ("another's tag", format!("{other}.{tag}")),
+        ("a cut tag", state[..state.len() - 2].to_owned()),
+        ("twice", format!("{state}&state={state}")),
+    ] {
+        check(&back(&state), 400, "logout_state", name);
+    }
     // Set and deleted with the same attributes.
     let deleted = response
         .headers()

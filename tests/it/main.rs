@@ -5,5 +5,6 @@ mod authorize;
 mod callback;
 mod login;
 mod logout;
+mod pages;
 mod session;
 mod tokens;

@@ -1,5 +1,6 @@
 use super::*;
 use crate::policy::PathError;
+use crate::respond::page::Action;
 
 fn headers(list: &[(&'static str, &str)]) -> HeaderMap {
     list.iter()

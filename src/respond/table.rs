@@ -1,0 +1,291 @@
+//! What each error looks like from outside: the one table.
+//!
+//! The public text is constant per row; it never repeats what came from outside.
+
+use http::StatusCode;
+
+use crate::error::{BodyError, Error};
+use crate::oauth::access_token::AccessTokenError;
+use crate::oauth::authorization::ProviderError;
+use crate::oauth::bearer::{BearerError, Challenge};
+use crate::oauth::token::TokenError;
+use crate::policy::DenialReason;
+use crate::respond::page::Action;
+use crate::session::cookie::CookieError;
+
+/// One row of the table.
+pub(super) struct Row {
+    pub(super) status: StatusCode,
+    /// What a person reads.
+    pub(super) heading: &'static str,
+    pub(super) message: &'static str,
+    /// `detail` of the problem body.
+    pub(super) detail: String,
+    pub(super) challenge: Option<Challenge>,
+    pub(super) action: Action,
+}
+/// The row of `error`: exhaustive, so that a new error must be given one.
+pub(super) fn row(error: &Error) -> Row {
+    const SIGN_IN: &str = "Sign-in did not work";
+    const SIGN_IN_DOWN: &str = "Sign-in is not available";
+    const AGAIN: &str = "Nothing is lost. Please start again.";
+    let page = |status, heading, message: &'static str, action| Row {
+        status,
+        heading,
+        message,
+        detail: message.to_owned(),
+        challenge: None,
+        action,
+    };
+    let sign_in = |status, message| page(status, SIGN_IN, message, Action::StartAgain);
+    let token = |description: Option<&str>| Row {
+        challenge: Some(Challenge {
+            error: Some("invalid_token"),
+            description: description.map(str::to_owned),
+            scope: None,
+        }),
+        detail: description
+            .unwrap_or("The access token is not valid here.")
+            .to_owned(),
+        ..page(
+            StatusCode::UNAUTHORIZED,
+            "Please sign in",
+            "Your sign-in is not valid any more.",
+            Action::SignIn,
+        )
+    };
+    let later = |heading| {
+        page(
+            StatusCode::SERVICE_UNAVAILABLE,
+            heading,
+            "A service that is needed here does not answer. Please try again in a moment.",
+            Action::Reload,
+        )
+    };
+    // The code of the attempt is used or lost: the same address would not work again.
+    let sign_in_later = || Row {
+        action: Action::StartAgain,
+        ..later(SIGN_IN_DOWN)
+    };
+    let internal = || {
+        page(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "Something went wrong",
+            "This is not your fault. Please try again later.",
+            Action::Home,
+        )
+    };
+    match error {
+        Error::AccessToken(error) => match error {
+            AccessTokenError::Expired => token(Some("The access token expired.")),
+            AccessTokenError::Claims
+            | AccessTokenError::Issuer
+            | AccessTokenError::Jws(_)
+            | AccessTokenError::NotYetValid
+            | AccessTokenError::Typ => token(Some("The access token is not valid here.")),
+        },
+        Error::AttemptExpired => sign_in(
+            StatusCode::BAD_REQUEST,
+            "This sign-in took longer than ten minutes. Please start again.",
+        ),
+        Error::AttemptUnknown => sign_in(
+            StatusCode::BAD_REQUEST,
+            "This sign-in was already used, or began in another browser. Please start again.",
+        ),
+        Error::AuthorizationResponse(_) | Error::CallbackIssuer | Error::IdToken(_) => {
+            sign_in(StatusCode::BAD_REQUEST, AGAIN)
+        }
+        Error::Body(error) => page(
+            match error {
+                BodyError::Broken => StatusCode::BAD_REQUEST,
+                BodyError::Timeout => StatusCode::REQUEST_TIMEOUT,
+                BodyError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            },
+            "The request does not fit",
+            "It did not arrive whole, or is too long.",
+            Action::Home,
+        ),
+        Error::Cookie(CookieError::Duplicate | CookieError::HeaderTooLarge) => page(
+            StatusCode::BAD_REQUEST,
+            "Your browser's cookies do not fit",
+            "The session cookies of this site are damaged and were removed. Please sign in again.",
+            Action::SignIn,
+        ),
+        Error::Cookie(CookieError::SessionTooLarge) => page(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            SIGN_IN,
+            "Your account has more data than this site can keep. Please tell its operator.",
+            Action::Home,
+        ),
+        Error::Credential(BearerError::Scheme) => Row {
+            challenge: Some(Challenge::default()),
+            detail: "Expected an Authorization header with the Bearer scheme.".to_owned(),
+            ..page(
+                StatusCode::UNAUTHORIZED,
+                "Please sign in",
+                "This page needs a sign-in.",
+                Action::SignIn,
+            )
+        },
+        Error::Credential(BearerError::Duplicate | BearerError::Malformed) => Row {
+            challenge: Some(Challenge {
+                error: Some("invalid_request"),
+                description: Some(
+                    "Expected one Authorization header with one bearer token.".to_owned(),
+                ),
+                scope: None,
+            }),
+            detail: "Expected one Authorization header with one bearer token.".to_owned(),
+            ..page(
+                StatusCode::BAD_REQUEST,
+                "The request does not fit",
+                "It carries a credential that cannot be read.",
+                Action::Home,
+            )
+        },
+        Error::CrossSite => page(
+            StatusCode::FORBIDDEN,
+            "This request came from another site",
+            "For your safety it was not carried out.",
+            Action::Home,
+        ),
+        Error::Denied { reason, scopes } => match reason {
+            DenialReason::Scope => {
+                let needed = scopes.join(" ");
+                Row {
+                    challenge: Some(Challenge {
+                        error: Some("insufficient_scope"),
+                        description: Some(
+                            "The access token lacks a scope that this request needs.".to_owned(),
+                        ),
+                        scope: Some(needed.clone()),
+                    }),
+                    detail: format!(
+                        "The access token lacks a scope that this request needs: {needed}"
+                    ),
+                    ..page(
+                        StatusCode::FORBIDDEN,
+                        "You may not see this",
+                        "Your account has no permission for it. Signing in again does not change that.",
+                        Action::Home,
+                    )
+                }
+            }
+            DenialReason::Expired => token(Some("The access token expired.")),
+            DenialReason::Audience => token(Some("The access token is addressed to another API.")),
+            DenialReason::Issuer => token(Some("The access token is not valid here.")),
+        },
+        Error::Discovery(_) => later(SIGN_IN_DOWN),
+        Error::Envelope | Error::NoRoute => page(
+            StatusCode::NOT_FOUND,
+            "There is nothing here",
+            "The address may be mistyped.",
+            Action::Home,
+        ),
+        Error::IdTokenAtApi { client_id } => {
+            let addressee = match client_id {
+                Some(client_id) => format!("It is addressed to the client {client_id}, "),
+                None => "It is addressed to a client, ".to_owned(),
+            };
+            token(Some(&format!(
+                "This is an ID token. {addressee}not to this API: send the access token instead."
+            )))
+        }
+        Error::Internal => internal(),
+        Error::LogoutState => page(
+            StatusCode::BAD_REQUEST,
+            "This is not the end of a sign-out",
+            "The address did not come from a sign-out of this site. Whether you are signed in has not changed.",
+            Action::Home,
+        ),
+        Error::MethodNotAllowed { .. } => page(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "The request does not fit",
+            "This address does not know that method.",
+            Action::Home,
+        ),
+        Error::NoCredential => Row {
+            // RFC 6750 section 3.1: no error attribute when no credential came.
+            challenge: Some(Challenge::default()),
+            detail: "An access token is needed.".to_owned(),
+            ..page(
+                StatusCode::UNAUTHORIZED,
+                "Please sign in",
+                "This page needs a sign-in.",
+                Action::SignIn,
+            )
+        },
+        Error::NotYet => page(
+            StatusCode::NOT_IMPLEMENTED,
+            "Not available",
+            "This is not available yet.",
+            Action::Home,
+        ),
+        Error::Path(_) => page(
+            StatusCode::BAD_REQUEST,
+            "The address does not fit",
+            "It can be read in more than one way, so it was not followed.",
+            Action::Home,
+        ),
+        Error::Provider(error) => match error {
+            ProviderError::AccessDenied => sign_in(
+                StatusCode::FORBIDDEN,
+                "It was cancelled, or your account may not use this site.",
+            ),
+            ProviderError::InteractionRequired => sign_in(
+                StatusCode::FORBIDDEN,
+                "The sign-in service needs something from you first. Please start again.",
+            ),
+            ProviderError::Other => sign_in(
+                StatusCode::BAD_REQUEST,
+                "The sign-in service refused. Please start again.",
+            ),
+            ProviderError::Unavailable => sign_in_later(),
+        },
+        Error::SessionExpired => Row {
+            heading: "Your session ended",
+            message: "It does so after a while, for your safety. Please sign in again.",
+            ..token(Some("The session expired."))
+        },
+        Error::SessionTokenNotForThisApi(_) => Row {
+            challenge: Some(Challenge {
+                error: Some("insufficient_scope"),
+                description: Some("The session holds no access token for this API.".to_owned()),
+                scope: None,
+            }),
+            detail: "The session holds no access token for this API.".to_owned(),
+            ..page(
+                StatusCode::FORBIDDEN,
+                "You are signed in, but this part is closed",
+                "Your sign-in gives no access to this part of the site, and signing in again will not change that. Please tell the operator.",
+                Action::Home,
+            )
+        },
+        Error::Token(TokenError::InvalidGrant) => sign_in(StatusCode::BAD_REQUEST, AGAIN),
+        Error::Token(
+            TokenError::InvalidClient
+            | TokenError::Malformed
+            | TokenError::Refused
+            | TokenError::TokenType
+            | TokenError::Unavailable,
+        ) => sign_in_later(),
+        Error::UnknownProvider => sign_in(
+            StatusCode::BAD_REQUEST,
+            "There is no such sign-in service here.",
+        ),
+        Error::Upgrade => page(
+            StatusCode::NOT_IMPLEMENTED,
+            "Not available",
+            "Connections of this kind (WebSocket) are not supported here.",
+            Action::Home,
+        ),
+        Error::UpstreamTimeout => Row {
+            status: StatusCode::GATEWAY_TIMEOUT,
+            ..later("The application does not answer")
+        },
+        Error::UpstreamUnavailable => Row {
+            status: StatusCode::BAD_GATEWAY,
+            ..later("The application does not answer")
+        },
+    }
+}

@@ -3,6 +3,8 @@
 //! `danger_*`.
 
 mod entries;
+mod login;
+mod preset;
 mod read;
 mod routes;
 
@@ -10,6 +12,8 @@ use std::fmt;
 
 use crate::jose::Algorithm;
 pub use crate::oauth::access_token::TokenIssuer;
+use crate::oauth::authorization::Prompt;
+use crate::oidc::requirements::Requirements;
 use crate::policy::{Matcher, Route};
 use crate::session::SessionLimits;
 use crate::time::{Leeway, Lifetime};
@@ -41,6 +45,23 @@ pub struct Config {
 pub struct Provider {
     /// Its name in the configuration.
     pub name: String,
+    /// What people read on the page to choose a provider.
+    pub title: String,
+    /// The path of its `redirect_uri`.
+    pub callback_path: String,
+    /// Whether its authorization responses must have `iss`.
+    pub response_iss: ResponseIss,
+    /// What the authorization request asks for beyond the protocol's own.
+    pub request: LoginRequest,
+    /// What an account must have to come in.
+    pub requirements: Requirements,
+    /// Whether UserInfo is asked for more claims.
+    pub userinfo: bool,
+    /// How its session is ended.
+    pub logout: Logout,
+    /// Where its endpoints are, beside the issuer's own origin: for the doctor, which compares
+    /// them with `allowed_outbound_hosts`.
+    pub endpoint_origins: Vec<Origin>,
     /// Its issuer identifier.
     pub issuer: Issuer,
     /// Who airside is there.
@@ -92,6 +113,39 @@ impl ClientAuthentication {
             Self::None => None,
         }
     }
+}
+
+/// What an authorization request asks for beyond the protocol's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoginRequest {
+    /// `acr_values`, each good enough; empty does not ask.
+    pub acr_values: Vec<String>,
+    /// `max_age`.
+    pub max_age: Option<Lifetime>,
+    /// `prompt`.
+    pub prompt: Option<Prompt>,
+    /// Parameters peculiar to the provider, none of ours among them.
+    pub extra: Vec<(String, String)>,
+}
+
+/// Whether an authorization response must have `iss` (RFC 9207).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseIss {
+    /// In any case: the provider shares its `redirect_uri` with others (RFC 9700 section 4.4).
+    Required,
+    /// When the provider's metadata says that it is there.
+    WhenAdvertised,
+}
+
+/// How the provider's own session is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Logout {
+    /// As Amazon Cognito does it: `client_id` and `logout_uri`.
+    Cognito,
+    /// Not at all: only the session here ends.
+    None,
+    /// OpenID Connect RP-Initiated Logout, where the metadata has an endpoint for it.
+    Oidc,
 }
 
 /// Whether the ID token stands in the logout URL, the single token that may stand in one.

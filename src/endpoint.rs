@@ -23,11 +23,9 @@ use http::{HeaderMap, HeaderValue, Method, Response};
 use crate::encoding::base64url_encode;
 use crate::error::{BodyError, Error};
 use crate::ports::{Event, Ports};
-use crate::respond::{self, Audience};
+use crate::respond::{self, Audience, LOGIN_PATH};
 use crate::session::cookie::{CookieError, delete_session};
 
-/// The path of the callback, the `redirect_uri` of every provider.
-pub const CALLBACK_PATH: &str = "/auth/callback";
 /// Where the provider sends the browser after a logout.
 pub const LOGGED_OUT_PATH: &str = "/auth/logged-out";
 
@@ -56,6 +54,18 @@ fn refuse(
     ports: Ports<'_>,
     fields: Vec<(&'static str, String)>,
 ) -> Response<Bytes> {
+    refuse_login(error, audience, cookies, ports, fields, LOGIN_PATH)
+}
+
+/// The same, with the local address where a login begins anew.
+fn refuse_login(
+    error: &Error,
+    audience: Audience,
+    cookies: Vec<HeaderValue>,
+    ports: Ports<'_>,
+    fields: Vec<(&'static str, String)>,
+    login: &str,
+) -> Response<Bytes> {
     let request_id = request_id(ports);
     let mut cookies = cookies;
     if matches!(
@@ -75,7 +85,7 @@ fn refuse(
         request_id: request_id.clone(),
         fields,
     });
-    respond::error(error, audience, &request_id, cookies)
+    respond::error_with_login(error, audience, &request_id, cookies, login)
 }
 
 /// Sixteen random characters; a constant where the host has no randomness, since a refusal

@@ -11,6 +11,8 @@ use crate::oauth::bearer::BearerError;
 use crate::oauth::metadata::MetadataError;
 use crate::oauth::token::TokenError;
 use crate::oidc::id_token::IdTokenError;
+use crate::oidc::requirements::RequirementError;
+use crate::oidc::userinfo::UserInfoError;
 use crate::policy::{DenialReason, PathError};
 use crate::session::cookie::CookieError;
 
@@ -20,6 +22,12 @@ pub enum Error {
     /// The access token of the request is not accepted.
     #[error("access token refused: {0}")]
     AccessToken(AccessTokenError),
+    /// The account may not come in.
+    #[error("account refused: {0}")]
+    Account(#[from] RequirementError),
+    /// The login attempt was finished before, and there is a session.
+    #[error("login attempt was finished before")]
+    AttemptDone,
     /// The login attempt took too long.
     #[error("login attempt expired")]
     AttemptExpired,
@@ -35,6 +43,9 @@ pub enum Error {
     /// `iss` of the authorization response is not the provider's, or missing though announced.
     #[error("authorization response of another issuer")]
     CallbackIssuer,
+    /// The response came to another provider's `redirect_uri`.
+    #[error("authorization response at another redirect_uri")]
+    CallbackPath,
     /// Our cookies cannot be read, or do not fit.
     #[error(transparent)]
     Cookie(#[from] CookieError),
@@ -70,6 +81,9 @@ pub enum Error {
     /// A host call failed that cannot fail: no randomness, no secret.
     #[error("host failed")]
     Internal,
+    /// A login request whose parameters cannot be read, or come twice.
+    #[error("login request malformed")]
+    LoginRequest,
     /// The `state` of a return from a logout is none that was sent to a provider.
     #[error("state of a logout not ours")]
     LogoutState,
@@ -100,12 +114,18 @@ pub enum Error {
     /// The session's access token can never fit the route: no login would help.
     #[error("the session's access token is not for this API: {0}")]
     SessionTokenNotForThisApi(SessionTokenMisfit),
+    /// `target_link_uri` of a third party is of another site.
+    #[error("target_link_uri of another site")]
+    TargetLinkUri,
     /// The token endpoint gave no tokens.
     #[error("token request failed: {0}")]
     Token(#[from] TokenError),
     /// A login request names no provider that is configured.
     #[error("unknown provider")]
     UnknownProvider,
+    /// The UserInfo response does not count.
+    #[error("UserInfo refused: {0}")]
+    UserInfo(#[from] UserInfoError),
     /// WebSocket and other upgrades: the platform has none.
     #[error("upgrade not supported")]
     Upgrade,
@@ -183,6 +203,12 @@ impl Error {
                 AccessTokenError::NotYetValid => "access_token_not_yet_valid",
                 AccessTokenError::Typ => "access_token_typ",
             },
+            Error::Account(error) => match error {
+                RequirementError::EmailDomain => "account_email_domain",
+                RequirementError::EmailUnverified => "account_email_unverified",
+                RequirementError::EssentialClaim => "account_essential_claim",
+            },
+            Error::AttemptDone => "attempt_done",
             Error::AttemptExpired => "attempt_expired",
             Error::AttemptUnknown => "attempt_unknown",
             Error::AuthorizationResponse(error) => match error {
@@ -197,6 +223,7 @@ impl Error {
                 BodyError::TooLarge => "body_too_large",
             },
             Error::CallbackIssuer => "callback_iss",
+            Error::CallbackPath => "callback_path",
             Error::Cookie(error) => match error {
                 CookieError::Duplicate => "cookie_duplicate",
                 CookieError::HeaderTooLarge => "cookie_header_too_large",
@@ -226,9 +253,11 @@ impl Error {
             },
             Error::Envelope => "envelope_invalid",
             Error::IdToken(error) => match error {
+                IdTokenError::Acr => "id_token_acr",
                 IdTokenError::AtHash => "id_token_at_hash",
                 IdTokenError::Audience => "id_token_aud",
                 IdTokenError::AuthorizedParty => "id_token_azp",
+                IdTokenError::AuthTime => "id_token_auth_time",
                 IdTokenError::Claims => "id_token_claims",
                 IdTokenError::Expired => "id_token_expired",
                 IdTokenError::Issuer => "id_token_iss",
@@ -240,6 +269,7 @@ impl Error {
             },
             Error::IdTokenAtApi { .. } => "id_token_at_api",
             Error::Internal => "internal",
+            Error::LoginRequest => "login_request_malformed",
             Error::LogoutState => "logout_state",
             Error::MethodNotAllowed { .. } => "method_not_allowed",
             Error::NoCredential => "no_credential",
@@ -258,6 +288,7 @@ impl Error {
             },
             Error::SessionExpired => "session_expired",
             Error::SessionTokenNotForThisApi(_) => "session_token_not_for_this_api",
+            Error::TargetLinkUri => "target_link_uri",
             Error::Token(error) => match error {
                 TokenError::InvalidClient => "token_invalid_client",
                 TokenError::InvalidGrant => "token_invalid_grant",
@@ -267,6 +298,16 @@ impl Error {
                 TokenError::Unavailable => "token_endpoint_unavailable",
             },
             Error::UnknownProvider => "unknown_provider",
+            Error::UserInfo(error) => match error {
+                UserInfoError::Audience => "userinfo_aud",
+                UserInfoError::Expired => "userinfo_expired",
+                UserInfoError::Issuer => "userinfo_iss",
+                UserInfoError::Jws(_) => "userinfo_signature",
+                UserInfoError::Malformed => "userinfo_malformed",
+                UserInfoError::Refused => "userinfo_refused",
+                UserInfoError::Subject => "userinfo_subject",
+                UserInfoError::Unavailable => "userinfo_unavailable",
+            },
             Error::Upgrade => "upgrade_not_supported",
             Error::UpstreamTimeout => "upstream_timeout",
             Error::UpstreamUnavailable => "upstream_unavailable",
@@ -287,6 +328,9 @@ impl Error {
             }
             Error::Discovery(DiscoveryError::NotAllowed) => {
                 "run `cargo xtask check`: a host is missing from allowed_outbound_hosts"
+            }
+            Error::Account(RequirementError::EssentialClaim) => {
+                "the provider does not send a claim of `essential_claims`: check its scopes, or set userinfo = true"
             }
             Error::Token(TokenError::InvalidClient) => {
                 "check client_id, client_authentication and the secret"

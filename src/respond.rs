@@ -19,6 +19,9 @@ use crate::error::Error;
 use crate::respond::page::Page;
 use crate::respond::table::{Row, row};
 
+/// Where logins begin.
+pub const LOGIN_PATH: &str = "/auth/login";
+
 /// Who waits for the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
@@ -32,26 +35,30 @@ pub enum Audience {
 /// prefetch, and `Sec-Fetch-Mode: navigate` with `Sec-Fetch-Dest: document`, or, where a
 /// browser sends neither, an `Accept` that prefers HTML.
 pub fn audience(headers: &HeaderMap, method: &Method) -> Audience {
-    let is = |name: &str, value: &str| {
-        headers
-            .get(name)
-            .is_some_and(|found| found.as_bytes().eq_ignore_ascii_case(value.as_bytes()))
-    };
     let safe = method == Method::GET || method == Method::HEAD;
-    if !safe || headers.contains_key("sec-purpose") || is("purpose", "prefetch") {
+    if !safe || headers.contains_key("sec-purpose") || is(headers, "purpose", "prefetch") {
         return Audience::Api;
     }
-    let navigation =
-        if headers.contains_key("sec-fetch-mode") || headers.contains_key("sec-fetch-dest") {
-            is("sec-fetch-mode", "navigate") && is("sec-fetch-dest", "document")
-        } else {
-            prefers_html(headers)
-        };
-    if navigation {
+    if is_navigation(headers) {
         Audience::Browser
     } else {
         Audience::Api
     }
+}
+
+/// True for a top-level navigation of any method, by the headers that browsers send.
+pub fn is_navigation(headers: &HeaderMap) -> bool {
+    if headers.contains_key("sec-fetch-mode") || headers.contains_key("sec-fetch-dest") {
+        is(headers, "sec-fetch-mode", "navigate") && is(headers, "sec-fetch-dest", "document")
+    } else {
+        prefers_html(headers)
+    }
+}
+
+fn is(headers: &HeaderMap, name: &str, value: &str) -> bool {
+    headers
+        .get(name)
+        .is_some_and(|found| found.as_bytes().eq_ignore_ascii_case(value.as_bytes()))
 }
 
 /// True when the first media type that `Accept` names is HTML.
@@ -86,6 +93,17 @@ pub fn error(
     request_id: &str,
     cookies: Vec<HeaderValue>,
 ) -> Response<Bytes> {
+    error_with_login(error, audience, request_id, cookies, LOGIN_PATH)
+}
+
+/// The same; `login` is the local address where a login begins anew, for pages that offer it.
+pub fn error_with_login(
+    error: &Error,
+    audience: Audience,
+    request_id: &str,
+    cookies: Vec<HeaderValue>,
+    login: &str,
+) -> Response<Bytes> {
     let row = row(error);
     let mut response = match audience {
         Audience::Api => problem(&row, error.code(), request_id),
@@ -94,7 +112,7 @@ pub fn error(
             heading: row.heading,
             message: row.message,
             details: &[],
-            action: row.action,
+            action: row.action.with_login(login),
             request_id: Some(request_id),
             form_targets: &[],
         }),

@@ -1,7 +1,9 @@
 //! The entries of the configuration but the routes: session, providers, issuers, upstreams.
 
 use crate::config::read::Table;
-use crate::config::{ClientAuthentication, IdTokenHint, Provider, TokenIssuer, Upstream};
+use crate::config::{
+    ClientAuthentication, IdTokenHint, Logout, Provider, TokenIssuer, Upstream, login, preset,
+};
 use crate::jose::Algorithm;
 use crate::session::SessionLimits;
 use crate::session::cookie::MAX_CHUNKS;
@@ -59,11 +61,12 @@ fn algorithms(table: &Table<'_, '_>, name: &'static str) -> Vec<Algorithm> {
     list
 }
 
-pub(super) fn provider(name: &str, table: &Table<'_, '_>) -> Option<Provider> {
+pub(super) fn provider(name: &str, table: &Table<'_, '_>, several: bool) -> Option<Provider> {
     let issuer: Option<Issuer> = table.required(
         "issuer",
         "the provider's issuer, exactly as in its discovery document",
     );
+    let preset = preset::read(table, issuer.as_ref());
     let client_id = table.required_text("client_id", "the client_id registered at the provider");
     let secret = table.non_empty("client_secret_variable", "the name of a Spin variable");
     let variable_expected =
@@ -142,18 +145,33 @@ pub(super) fn provider(name: &str, table: &Table<'_, '_>) -> Option<Provider> {
             .to_vec()
     });
     let leeway = leeway(table);
-    let hint: Option<String> = table.parsed("id_token_hint", "\"always\" or \"never\"");
-    let id_token_hint = match hint.as_deref() {
-        None | Some("always") => IdTokenHint::Always,
-        Some("never") => IdTokenHint::Never,
-        Some(_) => {
-            table.problem("id_token_hint", "expected \"always\" or \"never\"");
-            IdTokenHint::Never
-        }
-    };
+    let words = [
+        ("always", IdTokenHint::Always),
+        ("never", IdTokenHint::Never),
+    ];
+    let hint = table.word("id_token_hint", &words);
+    let logout = login::logout(table, preset);
+    let (callback_path, response_iss) = login::callback(name, table, several);
+    let request = login::request(table);
+    let requirements = login::requirements(table);
+    let userinfo = table.flag("userinfo");
+    let title = table.non_empty("title", "a name that people know it by");
+    let endpoint_origins = table.list(
+        "endpoint_origins",
+        "origins such as https://login.example",
+        || preset::endpoint_origins(preset),
+    );
     table.finish();
     Some(Provider {
         name: name.to_owned(),
+        title: title.unwrap_or_else(|| name.to_owned()),
+        callback_path,
+        response_iss,
+        request,
+        requirements,
+        userinfo,
+        logout,
+        endpoint_origins,
         issuer: issuer?,
         client_id: client_id?,
         client_authentication: client_authentication?,
@@ -164,7 +182,11 @@ pub(super) fn provider(name: &str, table: &Table<'_, '_>) -> Option<Provider> {
         additional_audiences,
         claims,
         leeway,
-        id_token_hint,
+        // The other kinds of logout have no use for it.
+        id_token_hint: match logout {
+            Logout::Oidc => hint.unwrap_or(IdTokenHint::Always),
+            Logout::Cognito | Logout::None => IdTokenHint::Never,
+        },
     })
 }
 
@@ -181,7 +203,14 @@ pub(super) fn issuer(
     table: &Table<'_, '_>,
     dangers: &mut Vec<String>,
 ) -> Option<TokenIssuer> {
-    let issuer = table.required("issuer", "the issuer, exactly as in its access tokens");
+    let issuer: Option<Issuer> =
+        table.required("issuer", "the issuer, exactly as in its access tokens");
+    if issuer.as_ref().is_some_and(preset::has_no_access_tokens) {
+        table.problem(
+            "issuer",
+            "Google's access tokens are opaque and for Google's own APIs: expected another issuer",
+        );
+    }
     let algorithms = algorithms(table, "algorithms");
     let danger_any_typ = table.danger("danger_any_typ", dangers);
     let leeway = leeway(table);

@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::config::entries::{issuer, provider, session, upstream};
-use crate::config::{Config, Problem, Provider, TokenIssuer, Upstream, routes};
+use crate::config::{Config, Problem, Provider, TokenIssuer, Upstream, login, routes};
 use crate::policy::Matcher;
 use crate::url::Origin;
 
@@ -190,21 +190,69 @@ impl<'d, 't> Table<'d, 't> {
         }
     }
 
+    /// A switch, off by default, that weakens something.
     pub(super) fn danger(&self, name: &'static str, dangers: &mut Vec<String>) -> bool {
+        let on = self.flag(name);
+        if on {
+            dangers.push(self.key(name));
+        }
+        on
+    }
+
+    /// A switch, off by default.
+    pub(super) fn flag(&self, name: &'static str) -> bool {
         let Some(value) = self.get(name) else {
             return false;
         };
-        match value.get_ref().as_bool() {
-            Some(true) => {
-                dangers.push(self.key(name));
-                true
-            }
-            Some(false) => false,
-            None => {
-                self.problem(name, "expected true or false");
-                false
+        value.get_ref().as_bool().unwrap_or_else(|| {
+            self.problem(name, "expected true or false");
+            false
+        })
+    }
+
+    /// One of `words`, by its place in the list.
+    pub(super) fn word<T: Clone>(&self, name: &'static str, words: &[(&str, T)]) -> Option<T> {
+        let value = self.get(name)?;
+        let text = value.get_ref().as_str();
+        let found = words.iter().find(|(word, _)| Some(*word) == text);
+        if found.is_none() {
+            let names: Vec<String> = words
+                .iter()
+                .map(|(word, _)| format!("\"{word}\""))
+                .collect();
+            self.problem(name, format_args!("expected {}", names.join(" or ")));
+        }
+        found.map(|(_, value)| value.clone())
+    }
+
+    /// The members of the table `name`, which must all be strings; `refusal` says why one may
+    /// not be there.
+    pub(super) fn strings(
+        &self,
+        name: &'static str,
+        refusal: impl Fn(&str) -> Option<&'static str>,
+    ) -> Vec<(String, String)> {
+        let Some(value) = self.get(name) else {
+            return Vec::new();
+        };
+        let Some(table) = value.get_ref().as_table() else {
+            self.problem(name, "expected a table of strings");
+            return Vec::new();
+        };
+        let mut members = Vec::new();
+        for (key, value) in table.iter() {
+            let member = key.get_ref().to_string();
+            let problem = |expected| {
+                let key_name = format!("{}.{member}", self.key(name));
+                self.problems.add(key.span().start, key_name, expected);
+            };
+            match (refusal(&member), value.get_ref().as_str()) {
+                (Some(reason), _) => problem(reason),
+                (None, Some(text)) => members.push((member, text.to_owned())),
+                (None, None) => problem("expected a string"),
             }
         }
+        members
     }
 
     /// Reports what nobody asked for.
@@ -304,10 +352,12 @@ pub(super) fn config(text: &str) -> Result<Config, Vec<Problem>> {
         root.required("public_url", "an origin such as https://app.example.com");
     let session = session(&root);
     let provider_tables = root.named("providers");
+    let several = provider_tables.len() > 1;
     let providers: Vec<Provider> = provider_tables
         .iter()
-        .filter_map(|(name, table)| provider(name, table))
+        .filter_map(|(name, table)| provider(name, table, several))
         .collect();
+    login::sharing(&provider_tables, &providers);
     let mut issuers: Vec<(String, Option<TokenIssuer>)> = Vec::new();
     for (name, table) in root.named("issuers") {
         let issuer = issuer(name.clone(), &table, &mut dangers);

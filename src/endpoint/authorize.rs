@@ -24,7 +24,7 @@ use crate::oauth::access_token::{self, AccessTokenError, VerifiedAccessToken};
 use crate::oauth::bearer::bearer_token;
 use crate::policy::{Access, CheckedPath, DenialReason, Match, Permit, TokenRule, decision};
 use crate::ports::Ports;
-use crate::respond::{self, Audience, is_same_origin, see_other};
+use crate::respond::{self, Audience, LOGIN_PATH, is_same_origin, see_other};
 use crate::session::cookie::{clear_session, session_cookies};
 use crate::session::{Cookies, Session, SessionError};
 use crate::time::{Lifetime, UnixTime};
@@ -131,7 +131,7 @@ fn login_url(target: &str) -> String {
     let query = form_urlencoded::Serializer::new(String::new())
         .append_pair("return_to", return_to.as_str())
         .finish();
-    format!("/auth/login?{query}")
+    format!("{LOGIN_PATH}?{query}")
 }
 
 async fn decide(

@@ -5,12 +5,13 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
+use serde_json::{Map, Value};
 
-use crate::config::{ClientAuthentication, IdTokenHint, Provider};
+use crate::config::{ClientAuthentication, IdTokenHint, Provider, ResponseIss};
 use crate::encoding::base64url_encode;
 use crate::endpoint::instance::Instance;
-use crate::endpoint::login::redirect_uri;
-use crate::endpoint::{CALLBACK_PATH, discovery, plain_path, random, refuse, require_method};
+use crate::endpoint::login::{login_link, redirect_uri};
+use crate::endpoint::{discovery, plain_path, random, refuse_login, require_method};
 use crate::error::{DiscoveryError, Error};
 use crate::jose::Jws;
 use crate::oauth::authorization::AuthorizationResponse;
@@ -18,8 +19,9 @@ use crate::oauth::client_auth::ClientCredential;
 use crate::oauth::metadata::{MetadataError, ProviderMetadata};
 use crate::oauth::token::{TokenError, TokenResponse, code_exchange, read_code_exchange};
 use crate::oidc::id_token::{self, IdTokenError, VerifiedIdToken};
+use crate::oidc::userinfo::{self, Answer, UserInfoError};
 use crate::ports::{Event, FetchLimits, HttpError, Ports};
-use crate::respond::{Audience, see_other};
+use crate::respond::{Audience, LOGIN_PATH, see_other};
 use crate::secret::Secret;
 use crate::session::cookie::session_cookies;
 use crate::session::{Cookies, SealError, Session, Transaction};
@@ -33,30 +35,41 @@ pub async fn callback(
     ports: Ports<'_>,
 ) -> Response<Bytes> {
     let now = ports.clock.now();
-    if plain_path(request.uri().path()) != CALLBACK_PATH {
-        return refuse(
-            &Error::NoRoute,
-            Audience::Browser,
-            Vec::new(),
-            ports,
-            Vec::new(),
-        );
-    }
-    // A used attempt is over, however it ended: its cookie goes with any answer.
-    let mut used = Vec::new();
-    match finish(&request, &mut used, instance, ports, now).await {
+    let mut trail = Trail {
+        // A used attempt is over, however it ended: its cookie goes with any answer.
+        used: Vec::new(),
+        login: LOGIN_PATH.to_owned(),
+    };
+    match finish(&request, &mut trail, instance, ports, now).await {
         Ok(response) => response,
-        Err(error) => refuse(&error, Audience::Browser, used, ports, Vec::new()),
+        Err(error) => {
+            let Trail { used, login } = trail;
+            let fields = Vec::new();
+            refuse_login(&error, Audience::Browser, used, ports, fields, &login)
+        }
     }
+}
+
+/// What a refusal needs of the way so far.
+struct Trail {
+    /// `Set-Cookie` values that take the attempt away.
+    used: Vec<HeaderValue>,
+    /// Where the same login begins anew.
+    login: String,
 }
 
 async fn finish(
     request: &Request<Bytes>,
-    used: &mut Vec<HeaderValue>,
+    trail: &mut Trail,
     instance: &Instance,
     ports: Ports<'_>,
     now: UnixTime,
 ) -> Result<Response<Bytes>, Error> {
+    let path = plain_path(request.uri().path());
+    let mut providers = instance.config.providers.iter();
+    if !providers.any(|provider| provider.callback_path == path) {
+        return Err(Error::NoRoute);
+    }
     require_method(request.method(), "GET")?;
     let cookies = Cookies::parse(request.headers())?;
 
@@ -65,23 +78,36 @@ async fn finish(
     let attempt = match Transaction::open(&response.state, &cookies, &instance.ring, now) {
         Ok(attempt) => attempt,
         Err(SealError::Expired) => {
-            used.extend(Transaction::clear(&response.state));
+            trail.used.extend(Transaction::clear(&response.state));
             return Err(Error::AttemptExpired);
         }
         Err(SealError::UnknownKey | SealError::Unreadable | SealError::Unsealable) => {
-            return Err(Error::AttemptUnknown);
+            // The Back button, or a second click: the login was finished before.
+            let limits = &instance.config.session;
+            let open = |sealed: String| Session::open(&sealed, &instance.ring, limits, now).ok();
+            return Err(match cookies.session().and_then(open) {
+                Some(_) => Error::AttemptDone,
+                None => Error::AttemptUnknown,
+            });
         }
     };
     let provider = instance
         .config
         .provider(&attempt.provider)
         .ok_or(Error::UnknownProvider)?;
+    trail.login = login_link(provider, &attempt.return_to);
+    // Each provider has its own redirect_uri, or shares one and must name itself in `iss`: else
+    // the code of one could be sent to another (RFC 9700 section 4.4).
+    if path != provider.callback_path {
+        trail.used.extend(Transaction::clear(&response.state));
+        return Err(Error::CallbackPath);
+    }
     let metadata = discovery::metadata(&provider.issuer, instance, ports, now)
         .await
         .map_err(Error::Discovery)?;
     // While the metadata is out of reach nothing was sent or judged, and the same address
     // works again. From here on the attempt is over.
-    used.extend(Transaction::clear(&response.state));
+    trail.used.extend(Transaction::clear(&response.state));
 
     // 2. It comes from the provider the browser was sent to (RFC 9207 section 2.4), errors too.
     check_response_issuer(response.iss.as_deref(), provider, &metadata)?;
@@ -93,14 +119,26 @@ async fn finish(
     // 4. The ID token is verified.
     let id_token = verify(&tokens, &attempt, provider, instance, ports, now).await?;
 
-    // 5. A new session, whatever there was before (session fixation).
-    let session = new_session(tokens, &id_token, provider, ports, now)?;
+    // 5. The account may come in.
+    let claims = match provider.userinfo {
+        true => {
+            let more = userinfo(
+                &tokens, &id_token, provider, &metadata, instance, ports, now,
+            );
+            userinfo::merge(id_token.claims(), more.await?)
+        }
+        false => id_token.claims(),
+    };
+    provider.requirements.check(&claims)?;
+
+    // 6. A new session, whatever there was before (session fixation).
+    let session = new_session(tokens, &id_token, claims, provider, ports, now)?;
     let limits = &instance.config.session;
     let (sealed, life) = session
         .seal(&instance.ring, limits, now)
         .map_err(|_| Error::Internal)?;
     let mut set = session_cookies(&sealed, &cookies, life, limits.max_chunks)?;
-    set.append(used);
+    set.append(&mut trail.used);
     let fields = vec![
         ("provider", provider.name.clone()),
         ("session", session.id.clone()),
@@ -121,7 +159,9 @@ fn check_response_issuer(
     match iss {
         Some(iss) if iss == provider.issuer.as_str() => Ok(()),
         Some(_) => Err(Error::CallbackIssuer),
-        None if metadata.authorization_response_iss_parameter_supported => {
+        None if provider.response_iss == ResponseIss::Required
+            || metadata.authorization_response_iss_parameter_supported =>
+        {
             Err(Error::CallbackIssuer)
         }
         None => Ok(()),
@@ -169,7 +209,7 @@ async fn exchange(
     let request = code_exchange(
         endpoint,
         code,
-        &redirect_uri(instance),
+        &redirect_uri(provider, instance),
         &attempt.code_verifier,
         &provider.resource,
         proof,
@@ -206,23 +246,70 @@ async fn verify(
         algorithms: &provider.id_token_algorithms,
         nonce: &attempt.nonce,
         access_token: &tokens.access_token,
+        max_age: provider.request.max_age,
+        acr_values: &provider.request.acr_values,
         leeway: provider.leeway,
     };
     Ok(id_token::verify(jws, &expected, &keys, now)?)
 }
 
+/// What UserInfo says about the person of `id_token`. Configured, it is needed: a login whose
+/// rules could not be judged fails.
+async fn userinfo(
+    tokens: &TokenResponse,
+    id_token: &VerifiedIdToken,
+    provider: &Provider,
+    metadata: &ProviderMetadata,
+    instance: &Instance,
+    ports: Ports<'_>,
+    now: UnixTime,
+) -> Result<Map<String, Value>, Error> {
+    let endpoint = metadata.userinfo_endpoint.as_ref();
+    let endpoint = endpoint.ok_or(Error::Discovery(DiscoveryError::Metadata(
+        MetadataError::Endpoint,
+    )))?;
+    let request = userinfo::request(endpoint, &tokens.access_token)?;
+    let response = ports.http.send(request, FetchLimits::PROVIDER).await;
+    let response = response.map_err(|error| match error {
+        HttpError::NotAllowed => Error::Discovery(DiscoveryError::NotAllowed),
+        HttpError::TooLarge => Error::UserInfo(UserInfoError::Malformed),
+        HttpError::Timeout | HttpError::Unreachable => Error::UserInfo(UserInfoError::Unavailable),
+    })?;
+    match userinfo::read(&response)? {
+        Answer::Json(claims) => Ok(userinfo::verify_json(&claims, id_token)?),
+        Answer::Signed(jws) => {
+            let (alg, kid) = (jws.header().alg, jws.header().kid.clone());
+            let issuer = &provider.issuer;
+            let keys = discovery::key_set(issuer, alg, kid.as_deref(), instance, ports, now)
+                .await
+                .map_err(Error::Discovery)?;
+            let expected = userinfo::Expected {
+                algorithms: &provider.id_token_algorithms,
+                client_id: &provider.client_id,
+                leeway: provider.leeway,
+            };
+            Ok(userinfo::verify_signed(
+                jws, id_token, &expected, &keys, now,
+            )?)
+        }
+    }
+}
+
 fn new_session(
     tokens: TokenResponse,
     id_token: &VerifiedIdToken,
+    claims: Map<String, Value>,
     provider: &Provider,
     ports: Ports<'_>,
     now: UnixTime,
 ) -> Result<Session, Error> {
+    let essential = &provider.requirements.essential_claims;
+    let kept = |name: &String| provider.claims.contains(name) || essential.contains(name);
     Ok(Session {
         provider: provider.name.clone(),
         issuer: id_token.issuer().to_owned(),
         subject: id_token.subject().to_owned(),
-        claims: id_token.claims(&provider.claims),
+        claims: claims.into_iter().filter(|(name, _)| kept(name)).collect(),
         id: base64url_encode(&random::<16>(ports)?),
         sid: id_token.sid().map(str::to_owned),
         access_token: tokens.access_token,

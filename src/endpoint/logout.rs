@@ -6,12 +6,13 @@
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 
+use crate::config::Logout;
 use crate::encoding::{base64url_decode, base64url_encode};
 use crate::endpoint::instance::Instance;
 use crate::endpoint::{LOGGED_OUT_PATH, discovery, plain_path, random, refuse, require_method};
 use crate::error::Error;
 use crate::oauth::authorization::parse_parameters;
-use crate::oidc::end_session::EndSessionRequest;
+use crate::oidc::end_session::{EndSessionRequest, cognito_url};
 use crate::ports::{Event, Ports};
 use crate::respond::page::{Action, Page};
 use crate::respond::{Audience, is_same_origin, page, see_other};
@@ -83,18 +84,29 @@ async fn end_session_url(
     now: UnixTime,
 ) -> Option<(String, String)> {
     let provider = instance.config.provider(&session.provider)?;
+    if provider.logout == Logout::None {
+        return None;
+    }
     let metadata = discovery::metadata(&provider.issuer, instance, ports, now)
         .await
         .ok()?;
     let endpoint = metadata.end_session_endpoint.as_ref()?;
+    let way_back = format!("{}{LOGGED_OUT_PATH}", instance.config.public_url);
+    let origin = endpoint.origin().to_string();
+    if provider.logout == Logout::Cognito {
+        return Some((
+            cognito_url(endpoint, &provider.client_id, &way_back),
+            origin,
+        ));
+    }
     let state = logout_state(random(ports).ok()?, &instance.ring);
     let request = EndSessionRequest {
         id_token_hint: session.id_token.as_ref(),
         client_id: &provider.client_id,
-        post_logout_redirect_uri: &format!("{}{LOGGED_OUT_PATH}", instance.config.public_url),
+        post_logout_redirect_uri: &way_back,
         state: &state,
     };
-    Some((request.url(endpoint), endpoint.origin().to_string()))
+    Some((request.url(endpoint), origin))
 }
 
 /// The way back from the provider. A provider may leave `state` away; one that is there must

@@ -1,10 +1,14 @@
 //! The authorization request and its response in the callback (RFC 6749 section 4.1, OpenID
 //! Connect Core sections 3.1.2.1 and 3.1.2.5, RFC 8707 section 2, RFC 9207).
 
+use std::str::FromStr;
+
+use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use crate::oauth::pkce::CODE_CHALLENGE_METHOD;
 use crate::secret::Secret;
+use crate::time::Lifetime;
 use crate::url::HttpsUrl;
 
 /// Callback queries over this size are refused. Some providers send long codes.
@@ -32,6 +36,104 @@ pub struct AuthorizationRequest<'a> {
     pub resource: &'a [String],
     /// `login_hint`.
     pub login_hint: Option<&'a str>,
+    /// `ui_locales`: languages the person wants, in order of preference.
+    pub ui_locales: Option<&'a str>,
+    /// `prompt`.
+    pub prompt: Option<Prompt>,
+    /// `max_age`: how long ago the person may have authenticated.
+    pub max_age: Option<Lifetime>,
+    /// `acr_values`, in order of preference.
+    pub acr_values: &'a [String],
+    /// `claims`, where the provider supports the parameter (OpenID Connect Core section 5.5).
+    pub claims: Option<String>,
+    /// Parameters of the configuration, peculiar to the provider; none of ours is among them.
+    pub extra: &'a [(String, String)],
+}
+
+/// `prompt` (OpenID Connect Core section 3.1.2.1), without `none`: a login is for a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prompt {
+    /// The provider asks for consent, even if it was given before.
+    Consent,
+    /// The provider authenticates the person again.
+    Login,
+    /// The person chooses an account.
+    SelectAccount,
+}
+
+impl Prompt {
+    /// As in the request.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Prompt::Consent => "consent",
+            Prompt::Login => "login",
+            Prompt::SelectAccount => "select_account",
+        }
+    }
+}
+
+/// Not a value of `prompt` that may be asked for.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("must be consent, login or select_account")]
+pub struct PromptError;
+
+impl FromStr for Prompt {
+    type Err = PromptError;
+
+    fn from_str(text: &str) -> Result<Self, PromptError> {
+        [Prompt::Consent, Prompt::Login, Prompt::SelectAccount]
+            .into_iter()
+            .find(|prompt| prompt.as_str() == text)
+            .ok_or(PromptError)
+    }
+}
+
+/// Parameters that are ours to set, and those that would change how the request or its answer
+/// is read. The configuration may add others, never these.
+pub const RESERVED_PARAMETERS: [&str; 25] = [
+    "acr_values",
+    "audience",
+    "claims",
+    "client_assertion",
+    "client_assertion_type",
+    "client_id",
+    "client_secret",
+    "code_challenge",
+    "code_challenge_method",
+    "dpop_jkt",
+    "id_token_hint",
+    "login_hint",
+    "max_age",
+    "nonce",
+    "prompt",
+    "redirect_uri",
+    "request",
+    "request_uri",
+    "resource",
+    "response_mode",
+    "response_type",
+    "scope",
+    "state",
+    "ui_locales",
+    "web_message_uri",
+];
+
+/// The value of the `claims` parameter that asks for `essential` and `voluntary` claims, in the
+/// ID token and, when it is used, from UserInfo (OpenID Connect Core section 5.5).
+pub fn claims_parameter(essential: &[String], voluntary: &[String], userinfo: bool) -> String {
+    let mut members = Map::new();
+    for name in voluntary {
+        members.insert(name.clone(), Value::Null);
+    }
+    for name in essential {
+        members.insert(name.clone(), json!({ "essential": true }));
+    }
+    let mut request = Map::new();
+    if userinfo {
+        request.insert("userinfo".to_owned(), Value::Object(members.clone()));
+    }
+    request.insert("id_token".to_owned(), Value::Object(members));
+    Value::Object(request).to_string()
 }
 
 impl AuthorizationRequest<'_> {
@@ -57,7 +159,19 @@ impl AuthorizationRequest<'_> {
                 .iter()
                 .map(|resource| ("resource", resource.clone())),
         );
-        parameters.extend(self.login_hint.map(|hint| ("login_hint", hint.to_owned())));
+        let mut add = |name, value: Option<String>| parameters.extend(value.map(|v| (name, v)));
+        add("login_hint", self.login_hint.map(str::to_owned));
+        add("ui_locales", self.ui_locales.map(str::to_owned));
+        add(
+            "prompt",
+            self.prompt.map(|prompt| prompt.as_str().to_owned()),
+        );
+        add("max_age", self.max_age.map(|age| age.as_secs().to_string()));
+        let acr_values = Some(self.acr_values.join(" ")).filter(|acr| !acr.is_empty());
+        add("acr_values", acr_values);
+        add("claims", self.claims.clone());
+        let extra = self.extra.iter();
+        parameters.extend(extra.map(|(name, value)| (name.as_str(), value.clone())));
 
         let (base, own) = match authorization_endpoint.as_str().split_once('?') {
             Some((base, query)) => (base, query),
@@ -191,6 +305,12 @@ mod tests {
             audience: Some("https://api.example"),
             resource: &["urn:a".into(), "urn:b".into()],
             login_hint: Some("a&state=evil"),
+            ui_locales: Some("de en"),
+            prompt: Some(Prompt::Login),
+            max_age: Some(Lifetime::from_secs(0)),
+            acr_values: &["mfa".into(), "phr".into()],
+            claims: Some(claims_parameter(&["email".into()], &["name".into()], true)),
+            extra: &[("tenant".into(), "2&state=evil".into())],
         };
         let endpoint = "https://op.example/a?tenant=1&state=theirs"
             .parse()
@@ -209,7 +329,8 @@ mod tests {
                 .collect()
         };
         for (name, expected) in [
-            ("tenant", vec!["1"]),
+            // The configuration wins over the endpoint's own query.
+            ("tenant", vec!["2&state=evil"]),
             ("response_type", vec!["code"]),
             ("client_id", vec!["c&x=1"]),
             ("scope", vec!["openid read:invoices"]),
@@ -220,6 +341,10 @@ mod tests {
             ("audience", vec!["https://api.example"]),
             ("resource", vec!["urn:a", "urn:b"]),
             ("login_hint", vec!["a&state=evil"]),
+            ("ui_locales", vec!["de en"]),
+            ("prompt", vec!["login"]),
+            ("max_age", vec!["0"]),
+            ("acr_values", vec!["mfa phr"]),
             ("x", vec![]),
         ] {
             assert_eq!(of(name), expected, "{name}");

@@ -30,12 +30,16 @@ pub struct ProviderMetadata {
     pub authorization_endpoint: Option<HttpsUrl>,
     /// RFC 9207: every authorization response carries `iss`.
     pub authorization_response_iss_parameter_supported: bool,
+    /// The `claims` parameter is understood (OpenID Connect Core section 5.5).
+    pub claims_parameter_supported: bool,
     /// Where browsers are sent to log out.
     pub end_session_endpoint: Option<HttpsUrl>,
     /// Where the key set is.
     pub jwks_uri: HttpsUrl,
     /// Where codes are exchanged. Absent at a mere token issuer.
     pub token_endpoint: Option<HttpsUrl>,
+    /// Where more is known about a person.
+    pub userinfo_endpoint: Option<HttpsUrl>,
 }
 
 impl ProviderMetadata {
@@ -49,14 +53,17 @@ impl ProviderMetadata {
         if members.get("issuer").and_then(Value::as_str) != Some(issuer.as_str()) {
             return Err(MetadataError::Issuer);
         }
-        let supported = "authorization_response_iss_parameter_supported";
+        let supported = |name: &str| members.get(name) == Some(&Value::Bool(true));
         Ok(ProviderMetadata {
             authorization_endpoint: endpoint(&members, "authorization_endpoint")?,
-            authorization_response_iss_parameter_supported: members.get(supported)
-                == Some(&Value::Bool(true)),
+            authorization_response_iss_parameter_supported: supported(
+                "authorization_response_iss_parameter_supported",
+            ),
+            claims_parameter_supported: supported("claims_parameter_supported"),
             end_session_endpoint: endpoint(&members, "end_session_endpoint")?,
             jwks_uri: endpoint(&members, "jwks_uri")?.ok_or(MetadataError::Endpoint)?,
             token_endpoint: endpoint(&members, "token_endpoint")?,
+            userinfo_endpoint: endpoint(&members, "userinfo_endpoint")?,
         })
     }
 }
@@ -111,6 +118,7 @@ mod tests {
             "token_endpoint",
             "jwks_uri",
             "end_session_endpoint",
+            "userinfo_endpoint",
         ] {
             let mut good = document();
             good[name] = "http://127.0.0.1:9/x".into();

@@ -28,22 +28,43 @@ impl EndSessionRequest<'_> {
             .append_pair("client_id", self.client_id)
             .append_pair("post_logout_redirect_uri", self.post_logout_redirect_uri)
             .append_pair("state", self.state);
-        let separator = if end_session_endpoint.has_query() {
-            '&'
-        } else {
-            '?'
-        };
-        format!(
-            "{}{separator}{}",
-            end_session_endpoint.as_str(),
-            query.finish()
-        )
+        with_query(end_session_endpoint, &query.finish())
     }
+}
+
+/// The logout URL of Amazon Cognito, which has parameters of its own and gives no `state` back.
+pub fn cognito_url(end_session_endpoint: &HttpsUrl, client_id: &str, logout_uri: &str) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query
+        .append_pair("client_id", client_id)
+        .append_pair("logout_uri", logout_uri);
+    with_query(end_session_endpoint, &query.finish())
+}
+
+fn with_query(endpoint: &HttpsUrl, query: &str) -> String {
+    let separator = if endpoint.has_query() { '&' } else { '?' };
+    format!("{}{separator}{query}", endpoint.as_str())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cognito_is_asked_in_its_own_words() {
+        let endpoint = "https://acme.auth.eu-west-1.amazoncognito.com/logout";
+        let url = cognito_url(
+            &endpoint.parse().expect("url"),
+            "c&d",
+            "https://app.example/auth/logged-out",
+        );
+        assert_eq!(
+            url,
+            format!(
+                "{endpoint}?client_id=c%26d&logout_uri=https%3A%2F%2Fapp.example%2Fauth%2Flogged-out"
+            )
+        );
+    }
 
     #[test]
     fn the_request_names_client_and_way_back() {

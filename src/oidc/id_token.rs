@@ -7,12 +7,15 @@ use thiserror::Error;
 use crate::encoding::base64url_encode;
 use crate::jose::{Algorithm, Claims, ClaimsError, JwkSet, Jws, JwsError, Signed};
 use crate::secret::Secret;
-use crate::time::{Leeway, UnixTime};
+use crate::time::{Leeway, Lifetime, UnixTime};
 use crate::url::Issuer;
 
 /// Why an ID token opens no session.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum IdTokenError {
+    /// `acr` is missing, or none of those that were asked for.
+    #[error("acr is not one that was asked for")]
+    Acr,
     /// `at_hash` does not belong to the access token that came with it.
     #[error("at_hash does not match")]
     AtHash,
@@ -22,6 +25,9 @@ pub enum IdTokenError {
     /// `azp` is not the `client_id`, or missing where several audiences need it.
     #[error("azp does not match")]
     AuthorizedParty,
+    /// `auth_time` is missing although `max_age` was sent, or longer ago than that.
+    #[error("authenticated too long ago")]
+    AuthTime,
     /// A claim is missing or of the wrong type.
     #[error("claim missing or of the wrong type")]
     Claims,
@@ -69,6 +75,10 @@ pub struct Expected<'a> {
     pub nonce: &'a Secret<String>,
     /// The access token that came with it.
     pub access_token: &'a Secret<String>,
+    /// The `max_age` that was sent, if one was.
+    pub max_age: Option<Lifetime>,
+    /// The `acr_values` that were sent; empty when none were.
+    pub acr_values: &'a [String],
     /// For the time claims.
     pub leeway: Leeway,
 }
@@ -147,9 +157,24 @@ pub fn verify(
     if nonce != *expected.nonce {
         return Err(IdTokenError::Nonce);
     }
-    // Steps 12 and 13 (`acr`, `auth_time`): nothing was asked for, so only the type is checked.
+    // Step 12: `acr` is one that was asked for. Asking with `acr_values` makes it voluntary
+    // (section 5.5.1.1); who configures it wants it kept.
+    let acr = token.string("acr")?;
+    let wanted = |acr: &str| expected.acr_values.iter().any(|value| value == acr);
+    if !expected.acr_values.is_empty() && !acr.is_some_and(wanted) {
+        return Err(IdTokenError::Acr);
+    }
+    // Step 13: with `max_age`, `auth_time` is there and not too long ago.
     let auth_time = token.time("auth_time")?;
-    token.string("acr")?;
+    if let Some(max_age) = expected.max_age {
+        let auth_time = auth_time.ok_or(IdTokenError::AuthTime)?;
+        if expected
+            .leeway
+            .is_past(auth_time.plus(max_age).plus(ONE_SECOND), now)
+        {
+            return Err(IdTokenError::AuthTime);
+        }
+    }
     // Section 3.1.3.8: `at_hash`, when there, belongs to the access token.
     if let Some(at_hash) = token.string("at_hash")? {
         let own = at_hash_of(token.header().alg, expected.access_token);
@@ -185,6 +210,9 @@ fn at_hash_of(algorithm: Algorithm, access_token: &Secret<String>) -> String {
         Algorithm::EdDsa => left(&hmac_sha512::Hash::hash(text)),
     }
 }
+
+/// An age of exactly `max_age` is allowed.
+const ONE_SECOND: Lifetime = Lifetime::from_secs(1);
 
 impl VerifiedIdToken {
     /// `iss`.
@@ -222,10 +250,9 @@ impl VerifiedIdToken {
         self.claims.string("sid").ok().flatten()
     }
 
-    /// The claims called `names`, for display.
-    pub fn claims(&self, names: &[String]) -> Map<String, Value> {
-        self.claims
-            .filtered(|name| names.iter().any(|wanted| wanted == name))
+    /// All claims, the protocol's own included.
+    pub fn claims(&self) -> Map<String, Value> {
+        self.claims.filtered(|_| true)
     }
 }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use ct_codecs::{Base64, Encoder};
 use http::{Response, StatusCode};
 
-use crate::respond::own;
+use crate::respond::{LOGIN_PATH, own};
 
 /// What a page offers to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,12 +18,32 @@ pub enum Action {
         /// Hidden fields of the form.
         fields: Vec<(String, String)>,
     },
+    /// To this local address, with this label.
+    Link(&'static str, String),
+    /// To the login, where another account can be chosen.
+    OtherAccount,
     /// The same address again.
     Reload,
     /// To the login.
     SignIn,
     /// To the login again.
     StartAgain,
+}
+
+impl Action {
+    /// The same action, with `login` as the address of the login.
+    pub(super) fn with_login(self, login: &str) -> Self {
+        match self {
+            Action::OtherAccount => {
+                let separator = if login.contains('?') { '&' } else { '?' };
+                let href = format!("{login}{separator}prompt=select_account");
+                Action::Link("Use another account", href)
+            }
+            Action::SignIn => Action::Link("Sign in", login.to_owned()),
+            Action::StartAgain => Action::Link("Start again", login.to_owned()),
+            other => other,
+        }
+    }
 }
 
 /// A page.
@@ -135,8 +155,10 @@ fn action(action: &Action, body: &mut String) {
         }
         // An empty reference is the document itself, without its fragment.
         Action::Reload => link("Try again", "", body),
-        Action::SignIn => link("Sign in", "/auth/login", body),
-        Action::StartAgain => link("Start again", "/auth/login", body),
+        Action::Link(label, href) => link(label, href, body),
+        Action::OtherAccount | Action::SignIn | Action::StartAgain => {
+            link("Sign in", LOGIN_PATH, body);
+        }
     }
     body.push_str("</nav>");
 }

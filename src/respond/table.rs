@@ -9,6 +9,8 @@ use crate::oauth::access_token::AccessTokenError;
 use crate::oauth::authorization::ProviderError;
 use crate::oauth::bearer::{BearerError, Challenge};
 use crate::oauth::token::TokenError;
+use crate::oidc::requirements::RequirementError;
+use crate::oidc::userinfo::UserInfoError;
 use crate::policy::DenialReason;
 use crate::respond::page::Action;
 use crate::session::cookie::CookieError;
@@ -84,6 +86,28 @@ pub(super) fn row(error: &Error) -> Row {
             | AccessTokenError::NotYetValid
             | AccessTokenError::Typ => token(Some("The access token is not valid here.")),
         },
+        Error::Account(error) => page(
+            StatusCode::FORBIDDEN,
+            "This account may not come in",
+            match error {
+                RequirementError::EmailDomain => {
+                    "Its e-mail address is of another organisation. Another account may do."
+                }
+                RequirementError::EmailUnverified => {
+                    "Its e-mail address has not been verified where you signed in. Verify it there, or use another account."
+                }
+                RequirementError::EssentialClaim => {
+                    "The sign-in service does not say enough about it. Another account may do."
+                }
+            },
+            Action::OtherAccount,
+        ),
+        Error::AttemptDone => page(
+            StatusCode::BAD_REQUEST,
+            "You are signed in already",
+            "This page was the end of a sign-in that is over.",
+            Action::Home,
+        ),
         Error::AttemptExpired => sign_in(
             StatusCode::BAD_REQUEST,
             "This sign-in took longer than ten minutes. Please start again.",
@@ -92,9 +116,10 @@ pub(super) fn row(error: &Error) -> Row {
             StatusCode::BAD_REQUEST,
             "This sign-in was already used, or began in another browser. Please start again.",
         ),
-        Error::AuthorizationResponse(_) | Error::CallbackIssuer | Error::IdToken(_) => {
-            sign_in(StatusCode::BAD_REQUEST, AGAIN)
-        }
+        Error::AuthorizationResponse(_)
+        | Error::CallbackIssuer
+        | Error::CallbackPath
+        | Error::IdToken(_) => sign_in(StatusCode::BAD_REQUEST, AGAIN),
         Error::Body(error) => page(
             match error {
                 BodyError::Broken => StatusCode::BAD_REQUEST,
@@ -192,6 +217,10 @@ pub(super) fn row(error: &Error) -> Row {
             )))
         }
         Error::Internal => internal(),
+        Error::LoginRequest => sign_in(
+            StatusCode::BAD_REQUEST,
+            "The link to this sign-in is damaged. Please start again.",
+        ),
         Error::LogoutState => page(
             StatusCode::BAD_REQUEST,
             "This is not the end of a sign-out",
@@ -269,6 +298,10 @@ pub(super) fn row(error: &Error) -> Row {
             | TokenError::TokenType
             | TokenError::Unavailable,
         ) => sign_in_later(),
+        Error::TargetLinkUri => sign_in(
+            StatusCode::BAD_REQUEST,
+            "The link to this sign-in leads to another site.",
+        ),
         Error::UnknownProvider => sign_in(
             StatusCode::BAD_REQUEST,
             "There is no such sign-in service here.",
@@ -279,6 +312,8 @@ pub(super) fn row(error: &Error) -> Row {
             "Connections of this kind (WebSocket) are not supported here.",
             Action::Home,
         ),
+        Error::UserInfo(UserInfoError::Unavailable) => sign_in_later(),
+        Error::UserInfo(_) => sign_in(StatusCode::BAD_REQUEST, AGAIN),
         Error::UpstreamTimeout => Row {
             status: StatusCode::GATEWAY_TIMEOUT,
             ..later("The application does not answer")

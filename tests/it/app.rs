@@ -243,6 +243,15 @@ impl App {
         self.navigate(&format!("/auth/callback?state={state}{more}"))
     }
 
+    /// Lays `members` over the provider's metadata.
+    pub(crate) fn advertise(&self, members: Value) {
+        let mut metadata = self.idp.metadata();
+        let laid = metadata.as_object_mut().expect("object");
+        laid.extend(members.as_object().expect("object").clone());
+        let url = self.idp.issuer().openid_configuration();
+        self.world.http.json(&url, metadata.to_string());
+    }
+
     /// A whole login.
     #[track_caller]
     pub(crate) fn log_in(&self) {

@@ -138,8 +138,15 @@ fn an_attempt_is_good_once_in_its_browser_for_ten_minutes() {
     check(
         &app.come_back(&attempt, "&code=c"),
         400,
+        "attempt_done",
+        "again, with the session",
+    );
+    app.set_cookie("__Host-airside", None);
+    check(
+        &app.come_back(&attempt, "&code=c"),
+        400,
         "attempt_unknown",
-        "again",
+        "again, without",
     );
     assert_eq!(app.world.http.count(TOKEN), 1);
 

@@ -82,8 +82,11 @@ fn programs_get_401_and_no_cookie() {
         let response = app.send(method, "/auth/login", &headers, "");
         check(&response, 401, "no_credential", name);
     }
-    let response = app.send(Method::POST, "/auth/login", &PERSON, "");
-    check(&response, 405, "method_not_allowed", "form post");
+    let response = app.send(Method::PUT, "/auth/login", &PERSON, "");
+    check(&response, 405, "method_not_allowed", "put");
+    let script = [("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "empty")];
+    let response = app.send(Method::POST, "/auth/login", &script, "");
+    check(&response, 401, "no_credential", "a script's post");
     assert_eq!(app.attempts(), 0);
     let old_browser = [("accept", "text/html,*/*;q=0.8")];
     let response = app.send(Method::GET, "/auth/login", &old_browser, "");
@@ -94,12 +97,7 @@ fn programs_get_401_and_no_cookie() {
 fn parameters_are_sent_once_and_name_a_provider() {
     let app = App::new();
     let twice = app.navigate("/auth/login?return_to=/a&return_to=//evil.example");
-    check(
-        &twice,
-        400,
-        "callback_duplicate_parameter",
-        "return_to twice",
-    );
+    check(&twice, 400, "login_request_malformed", "return_to twice");
     let unknown = app.navigate("/auth/login?provider=nobody");
     check(&unknown, 400, "unknown_provider", "unknown provider");
     assert_eq!(app.attempts(), 0);

@@ -1,10 +1,12 @@
 //! Endpoint tests on fake ports.
 
+mod accounts;
 mod app;
 mod authorize;
 mod callback;
 mod login;
 mod logout;
 mod pages;
+mod providers;
 mod session;
 mod tokens;

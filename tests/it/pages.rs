@@ -4,6 +4,8 @@
 use airside::error::{DiscoveryError, Error, SessionTokenMisfit};
 use airside::oauth::authorization::{AuthorizationResponseError, ProviderError};
 use airside::oauth::token::TokenError;
+use airside::oidc::requirements::RequirementError;
+use airside::oidc::userinfo::UserInfoError;
 use airside::policy::{DenialReason, PathError};
 use airside::respond::{self, Audience};
 use airside::session::cookie::CookieError;
@@ -27,12 +29,16 @@ fn errors() -> Vec<(&'static str, Error)> {
     };
     let duplicate = AuthorizationResponseError::Duplicate;
     vec![
+        ("account", Error::Account(RequirementError::EmailDomain)),
+        ("attempt-done", Error::AttemptDone),
         ("attempt-expired", Error::AttemptExpired),
         ("attempt-unknown", Error::AttemptUnknown),
+        ("callback-path", Error::CallbackPath),
         ("cookies", Error::Cookie(CookieError::Duplicate)),
         ("cross-site", Error::CrossSite),
         ("denied", denied),
         ("internal", Error::Internal),
+        ("login-request", Error::LoginRequest),
         ("logout-state", Error::LogoutState),
         ("method", method),
         ("no-credential", Error::NoCredential),
@@ -49,9 +55,11 @@ fn errors() -> Vec<(&'static str, Error)> {
         ("session-large", Error::Cookie(CookieError::SessionTooLarge)),
         ("session-token", Error::SessionTokenNotForThisApi(misfit)),
         ("sign-in", Error::AuthorizationResponse(duplicate)),
+        ("target-link", Error::TargetLinkUri),
         ("token-endpoint", Error::Token(TokenError::Unavailable)),
         ("unknown-provider", Error::UnknownProvider),
         ("upgrade", Error::Upgrade),
+        ("userinfo", Error::UserInfo(UserInfoError::Subject)),
         ("upstream", Error::UpstreamUnavailable),
     ]
 }
@@ -148,9 +156,13 @@ fn a_sign_in_that_cannot_go_on_starts_again_and_keeps_nothing() {
             Error::AttemptExpired
                 | Error::AttemptUnknown
                 | Error::AuthorizationResponse(_)
+                | Error::CallbackPath
+                | Error::LoginRequest
                 | Error::Provider(_)
+                | Error::TargetLinkUri
                 | Error::Token(_)
                 | Error::UnknownProvider
+                | Error::UserInfo(_)
         );
         assert_eq!(again, expected, "{name}");
     }

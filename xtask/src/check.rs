@@ -110,6 +110,17 @@ pub(crate) fn needs(config: &str) -> Result<Needs> {
             }
         }
     }
+    // Presets know origins that are not written in the file.
+    for provider in Config::parse(config)
+        .map(|config| config.providers)
+        .unwrap_or_default()
+    {
+        for origin in &provider.endpoint_origins {
+            let reason = format!("providers.{}.endpoint_origins", provider.name);
+            let origins = needs.hosts.entry(Peer::Providers).or_default();
+            origins.entry(origin.to_string()).or_insert(reason);
+        }
+    }
     Ok(needs)
 }
 

@@ -39,6 +39,16 @@ fn with(changes: Value) -> Value {
 
 /// Verifies `token` as the client `web-app`, which also tolerates the audience `api`.
 fn verified(idp: &Idp, token: &str) -> Result<VerifiedIdToken, IdTokenError> {
+    verified_when_asked(idp, token, None, &[])
+}
+
+/// The same after a request with `max_age` and `acr_values`.
+fn verified_when_asked(
+    idp: &Idp,
+    token: &str,
+    max_age: Option<u64>,
+    acr_values: &[String],
+) -> Result<VerifiedIdToken, IdTokenError> {
     let keys = JwkSet::parse(idp.jwks().to_string().as_bytes()).expect("key set");
     let expected = Expected {
         issuer: &ISSUER.parse().expect("issuer"),
@@ -47,6 +57,8 @@ fn verified(idp: &Idp, token: &str) -> Result<VerifiedIdToken, IdTokenError> {
         algorithms: &Algorithm::DEFAULT,
         nonce: &Secret::from("n-0S6_WzA2Mj"),
         access_token: &Secret::from(ACCESS_TOKEN),
+        max_age: max_age.map(Lifetime::from_secs),
+        acr_values,
         leeway: Leeway::DEFAULT,
     };
     verify(
@@ -236,13 +248,53 @@ fn the_signature_comes_before_all_claims() {
 }
 
 #[test]
-fn only_the_wanted_claims_are_kept() {
+fn with_max_age_the_authentication_is_recent() {
+    let idp = Idp::new(ISSUER);
+    let outcome = |max_age, changes| {
+        let token = idp.sign(&with(changes));
+        verified_when_asked(&idp, &token, max_age, &[]).map(|_| ())
+    };
+    let refused = Err(IdTokenError::AuthTime);
+    assert_eq!(outcome(None, json!({})), Ok(()));
+    assert_eq!(outcome(Some(600), json!({})), refused, "missing");
+    // 600 seconds and 60 of leeway.
+    let at = |ago: u64| json!({"auth_time": NOW - ago});
+    assert_eq!(outcome(Some(600), at(660)), Ok(()));
+    assert_eq!(outcome(Some(600), at(661)), refused);
+    assert_eq!(outcome(None, at(661)), Ok(()));
+    assert_eq!(outcome(Some(0), at(60)), Ok(()));
+    assert_eq!(outcome(Some(0), at(61)), refused);
+    assert_eq!(outcome(Some(600), json!({"auth_time": 0})), refused);
+    let claims = Err(IdTokenError::Claims);
+    assert_eq!(outcome(Some(600), json!({"auth_time": "now"})), claims);
+}
+
+#[test]
+fn with_acr_values_one_of_them_is_there() {
+    let idp = Idp::new(ISSUER);
+    let outcome = |wanted: &[&str], changes| {
+        let wanted: Vec<String> = wanted.iter().map(|acr| (*acr).to_owned()).collect();
+        let token = idp.sign(&with(changes));
+        verified_when_asked(&idp, &token, None, &wanted).map(|_| ())
+    };
+    let refused = Err(IdTokenError::Acr);
+    assert_eq!(outcome(&[], json!({"acr": "0"})), Ok(()));
+    assert_eq!(outcome(&["mfa", "phr"], json!({"acr": "phr"})), Ok(()));
+    assert_eq!(outcome(&["mfa"], json!({"acr": "MFA"})), refused);
+    assert_eq!(outcome(&["mfa"], json!({"acr": "0"})), refused);
+    assert_eq!(outcome(&["mfa"], json!({})), refused);
+}
+
+#[test]
+fn the_claims_are_handed_on() {
     let idp = Idp::new(ISSUER);
     let more =
         json!({"name": "Alice", "email": "a@example.com", "groups": ["g"], "amr": ["pwd", 1]});
     let token = verified(&idp, &idp.sign(&with(more))).expect("verified");
-    let kept = token.claims(&["name".to_owned(), "missing".to_owned()]);
-    assert_eq!(Value::Object(kept), json!({"name": "Alice"}));
+    let claims = token.claims();
+    assert_eq!(claims.get("name"), Some(&json!("Alice")));
+    assert_eq!(claims.get("missing"), None);
+    assert_eq!(token.amr(), Vec::<String>::new(), "not all are strings");
     assert_eq!((token.issuer(), token.subject()), (ISSUER, "alice"));
     assert_eq!(token.auth_time(), None);
 }

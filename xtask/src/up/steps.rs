@@ -26,7 +26,7 @@ pub(crate) fn text(ports: Ports, demo: &str) -> String {
     let line = |what: &str, curl: String| format!("\n# {what}\n{curl}\n");
     text += &line(
         "the login page: 303 to the provider",
-        format!("curl -i '{gateway}/auth/login?return_to=/invoices'"),
+        format!("curl -i -H 'Accept: text/html' '{gateway}/auth/login?return_to=/invoices'"),
     );
     text += &line(
         "the API with a good token: 200",

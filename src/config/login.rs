@@ -1,0 +1,110 @@
+//! The keys of a provider that say how to log in there and who may come in.
+
+use crate::config::preset::Preset;
+use crate::config::read::Table;
+use crate::config::{LoginRequest, Logout, Provider, ResponseIss};
+use crate::oauth::authorization::{Prompt, RESERVED_PARAMETERS};
+use crate::oidc::requirements::Requirements;
+use crate::time::Lifetime;
+
+/// The path of the `redirect_uri` that providers may share.
+const SHARED: &str = "/auth/callback";
+
+/// Where the provider sends the browser back, and whether it must say who it is.
+pub(super) fn callback(name: &str, table: &Table<'_, '_>, several: bool) -> (String, ResponseIss) {
+    let words = [
+        ("required", ResponseIss::Required),
+        ("when_advertised", ResponseIss::WhenAdvertised),
+    ];
+    let response_iss = table
+        .word("authorization_response_iss", &words)
+        .unwrap_or(ResponseIss::WhenAdvertised);
+    let own = table
+        .word("callback", &[("own", true), ("shared", false)])
+        .unwrap_or(several);
+    let path = if own {
+        format!("{SHARED}/{name}")
+    } else {
+        SHARED.to_owned()
+    };
+    (path, response_iss)
+}
+
+/// Refuses two providers at one `redirect_uri` unless each says in `iss` who it is: else a
+/// dishonest one gets at the codes of the other (RFC 9700 section 4.4.2).
+pub(super) fn sharing(tables: &[(String, Table<'_, '_>)], providers: &[Provider]) {
+    let sharing = |provider: &&Provider| provider.callback_path == SHARED;
+    if providers.iter().filter(sharing).count() < 2 {
+        return;
+    }
+    for provider in providers.iter().filter(sharing) {
+        let table = tables.iter().find(|(name, _)| *name == provider.name);
+        if let Some((_, table)) = table
+            && provider.response_iss != ResponseIss::Required
+        {
+            table.problem(
+                "callback",
+                "/auth/callback is shared with another provider: expected \
+                 authorization_response_iss = \"required\" (where its metadata says \
+                 authorization_response_iss_parameter_supported), or callback = \"own\"",
+            );
+        }
+    }
+}
+
+/// What the authorization request asks for.
+pub(super) fn request(table: &Table<'_, '_>) -> LoginRequest {
+    const YEAR: u64 = 366 * 24 * 3_600;
+    let acr_values: Vec<String> = table.list("acr_values", "acr values", Vec::new);
+    if acr_values
+        .iter()
+        .any(|acr| acr.is_empty() || acr.contains(char::is_whitespace))
+    {
+        table.problem("acr_values", "expected acr values without spaces");
+    }
+    let max_age = table.get("max_age_seconds").map(|_| {
+        let seconds = table.number("max_age_seconds", 0..YEAR, 0);
+        Lifetime::from_secs(seconds)
+    });
+    let prompts = [Prompt::Consent, Prompt::Login, Prompt::SelectAccount];
+    let prompt = table.word("prompt", &prompts.map(|prompt| (prompt.as_str(), prompt)));
+    let extra = table.strings("authorization_parameters", |name| {
+        RESERVED_PARAMETERS
+            .contains(&name)
+            .then_some("is airside's own parameter: expected others")
+    });
+    LoginRequest {
+        acr_values,
+        max_age,
+        prompt,
+        extra,
+    }
+}
+
+/// What an account must have.
+pub(super) fn requirements(table: &Table<'_, '_>) -> Requirements {
+    Requirements {
+        essential_claims: table.list("essential_claims", "claim names", Vec::new),
+        verified_email: table.flag("require_verified_email"),
+        email_domains: table.list(
+            "email_domains",
+            "domains such as example.com (itself) or *.example.com (below it)",
+            Vec::new,
+        ),
+    }
+}
+
+/// How the provider's session is ended.
+pub(super) fn logout(table: &Table<'_, '_>, preset: Option<Preset>) -> Logout {
+    let words = [
+        ("cognito", Logout::Cognito),
+        ("none", Logout::None),
+        ("oidc", Logout::Oidc),
+    ];
+    let default = match preset {
+        Some(Preset::Cognito) => Logout::Cognito,
+        Some(Preset::Google) => Logout::None,
+        _ => Logout::Oidc,
+    };
+    table.word("logout", &words).unwrap_or(default)
+}

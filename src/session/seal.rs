@@ -10,6 +10,7 @@ use hmac_sha256::{HKDF, HMAC};
 use jwt_simple::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -105,12 +106,13 @@ impl std::fmt::Debug for KeyRing {
     }
 }
 
-/// What is inside. Short names: it travels in a cookie.
+/// What is inside. Short names: it travels in a cookie. The value is JSON and not of a type of
+/// its own, so that jwt-simple's code for it is in a component once and not for each type.
 #[derive(Serialize, Deserialize)]
-struct Inner<T> {
+struct Inner {
     v: u8,
     p: String,
-    d: T,
+    d: Value,
 }
 
 impl KeyRing {
@@ -182,7 +184,7 @@ impl KeyRing {
             custom: Inner {
                 v: FORMAT_VERSION,
                 p: label,
-                d: value,
+                d: serde_json::to_value(value).map_err(|_| SealError::Unsealable)?,
             },
         };
         let options = EncryptionOptions {
@@ -231,7 +233,7 @@ impl KeyRing {
             ..Default::default()
         };
         let claims = key
-            .decrypt_token::<Inner<T>>(sealed, Some(options))
+            .decrypt_token::<Inner>(sealed, Some(options))
             .map_err(|_| SealError::Unreadable)?;
         if claims.custom.v != FORMAT_VERSION || claims.custom.p != label {
             return Err(SealError::Unreadable);
@@ -240,7 +242,7 @@ impl KeyRing {
         if now.as_secs() >= exp.as_secs() {
             return Err(SealError::Expired);
         }
-        Ok(claims.custom.d)
+        serde_json::from_value(claims.custom.d).map_err(|_| SealError::Unreadable)
     }
 
     /// A MAC over `parts` under the first ring key. Each part's length is authenticated too, so
@@ -400,7 +402,7 @@ mod tests {
             custom: Inner {
                 v,
                 p: p.to_owned(),
-                d: 7,
+                d: 7.into(),
             },
         };
         let key = wrapping_key(&ring.keys[0], label).expect("key");

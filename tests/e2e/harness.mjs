@@ -118,9 +118,10 @@ export function demoToken(provider, ...args) {
 
 /**
  * Starts the gateway with the manifest and configuration at the top of the repository, laid on
- * the given providers. `edit` changes the text of airside.toml.
+ * the given providers. `edit` changes the text of airside.toml; `origins` are reachable wherever
+ * the provider is.
  */
-export async function gateway({ port, provider, upstreamUrl, edit = (text) => text, secret = SECRET, args = [] }) {
+export async function gateway({ port, provider, upstreamUrl, edit = (text) => text, origins = [], secret = SECRET, args = [] }) {
   const folder = mkdtempSync(join(tmpdir(), 'airside-e2e-'));
   const place = (text) =>
     text
@@ -129,7 +130,8 @@ export async function gateway({ port, provider, upstreamUrl, edit = (text) => te
       .replaceAll('http://127.0.0.1:3002', upstreamUrl)
       .replaceAll('target/wasm32-wasip2/release', wasm);
   const read = (name) => place(readFileSync(join(root, name), 'utf8'));
-  writeFileSync(join(folder, 'spin.toml'), read('spin.toml'));
+  const reachable = [provider, ...origins].map((origin) => `"${origin}"`).join(', ');
+  writeFileSync(join(folder, 'spin.toml'), read('spin.toml').replaceAll(`"${provider}"`, reachable));
   writeFileSync(join(folder, 'airside.toml'), edit(read('airside.toml')));
   writeFileSync(join(folder, 'runtime-config.toml'), read('runtime-config.toml'));
   const key = randomBytes(32).toString('base64url');
@@ -161,21 +163,25 @@ export async function gateway({ port, provider, upstreamUrl, edit = (text) => te
 }
 
 /** The usual scenario: demo provider, sample upstream and gateway. */
-export async function scenario({ providerArgs = [], edit, make = demoProvider, args } = {}) {
+export async function scenario({ providerArgs = [], edit = (text) => text, make = demoProvider, more = [], args } = {}) {
   const port = await freePort();
   const own = `http://127.0.0.1:${port}`;
   const provider = await make(own, ...providerArgs);
+  // Further providers; `edit` gets their URLs.
+  const others = await Promise.all(more.map((one) => one(own)));
+  const origins = others.map((other) => other.url);
   const back = await upstream();
-  const gate = await gateway({ port, provider: provider.url, upstreamUrl: back.url, edit, args });
+  const laid = (text) => edit(text, ...origins);
+  const gate = await gateway({ port, provider: provider.url, upstreamUrl: back.url, edit: laid, origins, args });
   return {
     gate,
     provider,
+    others,
     back,
     url: own,
     stop: async () => {
       await gate.stop();
-      await provider.stop();
-      await back.stop();
+      for (const one of [provider, ...others, back]) await one.stop();
     },
   };
 }

@@ -88,7 +88,11 @@ describe('the login attempt', () => {
       assert.equal(refused.status, 401);
       assert.deepEqual(refused.cookies, []);
     }
-    assert.equal((await request(`${app.url}/auth/login`, { method: 'POST', headers: NAVIGATE })).status, 405);
+    const script = { 'sec-fetch-mode': 'no-cors', 'sec-fetch-dest': 'empty' };
+    const posted = await request(`${app.url}/auth/login`, { method: 'POST', headers: script });
+    assert.equal(posted.status, 401);
+    assert.deepEqual(posted.cookies, []);
+    assert.equal((await request(`${app.url}/auth/login`, { method: 'PUT', headers: NAVIGATE })).status, 405);
   });
 
   test('keeps at most five tabs apart', async () => {
@@ -106,7 +110,13 @@ describe('the login attempt', () => {
     // The first one was dropped: a page from which one click goes on.
     const dropped = await browser.go(tabs[0].headers.location);
     assert.equal(dropped.status, 400);
-    assert.match(dropped.text, /href="\/auth\/login"/);
+    assert.match(dropped.text, /You are signed in already/);
+    assert.match(dropped.text, /href="\/"/);
+    // Without a session the one click is the login.
+    await browser.send(`${app.url}/auth/logout`, { method: 'POST', headers: { 'sec-fetch-site': 'same-origin' } });
+    const again = await browser.send(dropped.url);
+    assert.equal(again.status, 400);
+    assert.match(again.text, /href="\/auth\/login"/);
   });
 
   test('cannot be used twice', async () => {
@@ -116,7 +126,7 @@ describe('the login attempt', () => {
     const again = await browser.send(callback);
     assert.equal(again.status, 400);
     assert.equal((await browser.send(`${app.url}/invoices`)).status, 200, 'the session lives on');
-    await app.gate.logged('attempt_unknown');
+    await app.gate.logged('attempt_done');
   });
 
   test('of another browser is refused', async () => {
@@ -156,7 +166,7 @@ describe('the login attempt', () => {
     const login = await browser.go(`${app.url}/invoices`);
     const page = await browser.submit(login, 'name="cancel"', { cancel: '1' });
     assert.equal(page.status, 403, page.text);
-    assert.match(page.text, /href="\/auth\/login"/);
+    assert.match(page.text, /href="\/auth\/login\?provider=demo&amp;return_to=%2Finvoices"/);
     assert.equal(browser.jar(app.url).size, 0, 'no cookie is left behind');
   });
 });

@@ -8,5 +8,6 @@ mod login;
 mod logout;
 mod pages;
 mod providers;
+mod return_to;
 mod session;
 mod tokens;

@@ -139,3 +139,6 @@ fn point(x: &str, y: &str, length: usize) -> Option<Vec<u8>> {
     let (x, y) = (base64url_decode(x).ok()?, base64url_decode(y).ok()?);
     (x.len() == length && y.len() == length).then(|| [&[4], x.as_slice(), y.as_slice()].concat())
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -271,37 +271,29 @@ impl ReturnTo {
             && text.bytes().all(|b| b.is_ascii_graphic() && b != b'\\')
             && !path.contains("//")
             && path.strip_prefix('/').is_some_and(|rest| {
-                let mut segments = rest.split('/').map(Segment::new);
-                segments.clone().all(|segment| segment.is_plain())
-                    && segments.next().is_some_and(|first| !first.is("auth"))
+                let mut segments = rest.split('/').map(decoded_twice);
+                segments.clone().all(|segment| is_plain(&segment))
+                    && segments.next().is_some_and(|first| name(&first) != b"auth")
             })
     }
 }
 
-/// A path segment as a browser sees it, and decoded once and twice, as a server might.
-struct Segment([Vec<u8>; 3]);
+/// A path segment as a server sees it that decodes twice. Decoding takes escapes away and nothing
+/// else, so what a browser, or a server that decodes once, would stumble over is still there.
+fn decoded_twice(segment: &str) -> Vec<u8> {
+    let once: Vec<u8> = percent_decode_str(segment).collect();
+    percent_decode(&once).collect()
+}
 
-impl Segment {
-    fn new(text: &str) -> Self {
-        let once: Vec<u8> = percent_decode_str(text).collect();
-        let twice = percent_decode(&once).collect();
-        Segment([text.as_bytes().to_vec(), once, twice])
-    }
+/// True when the segment moves nowhere, separates nothing and ends no line.
+fn is_plain(segment: &[u8]) -> bool {
+    let breaks = |b: &u8| matches!(b, b'/' | b'\\' | 0..=0x1f | 0x7f);
+    !matches!(name(segment), b"." | b"..") && !segment.iter().any(breaks)
+}
 
-    /// True when no reading of it moves between segments, separates them or ends a line.
-    fn is_plain(&self) -> bool {
-        let separates = |b: &u8| matches!(b, b'/' | b'\\' | 0..=0x1f | 0x7f);
-        !self.is(".") && !self.is("..") && !self.0.iter().flatten().any(separates)
-    }
-
-    /// True when a reading of it is `name`. Some servers cut parameters off first: `..;x` is
-    /// `..` to them.
-    fn is(&self, name: &str) -> bool {
-        self.0
-            .iter()
-            .filter_map(|reading| reading.split(|b| *b == b';').next())
-            .any(|reading| reading == name.as_bytes())
-    }
+/// The segment without parameters. Some servers cut them off first: `..;x` is `..` to them.
+fn name(segment: &[u8]) -> &[u8] {
+    segment.split(|b| *b == b';').next().unwrap_or_default()
 }
 
 /// A route's path: exact, or everything at and below whole segments (`/api/*`).

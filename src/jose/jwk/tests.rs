@@ -283,6 +283,20 @@ fn a_coordinate_that_lost_its_leading_zero_is_short() {
     check("short", &laid(&good, &json!({ "x": short })), false);
 }
 
+/// The bytes of the point are the same, yet neither number is a coordinate.
+#[test]
+fn a_byte_of_x_does_not_count_for_y() {
+    for (kind, length) in [(Kind::P256, 32), (Kind::P384, 48)] {
+        let good = key(kind);
+        let point = [number(&good, "x"), number(&good, "y")].concat();
+        for (at, usable) in [(length - 1, false), (length, true), (length + 1, false)] {
+            let (x, y) = point.split_at(at);
+            let members = json!({ "x": base64url_encode(x), "y": base64url_encode(y) });
+            check(&format!("{kind:?} {at}"), &laid(&good, &members), usable);
+        }
+    }
+}
+
 #[test]
 fn points_lie_on_their_curve() {
     for (kind, length) in [(Kind::P256, 32), (Kind::P384, 48)] {

@@ -1,18 +1,24 @@
 // Makes tokens that are right, or wrong in exactly one way, with nothing in between that could
 // refuse to: the JWS is put together by hand.
 
-import { constants, createHmac, createPublicKey, randomBytes, sign } from 'node:crypto';
+import {
+  constants, createHash, createHmac, createPublicKey, generateKeyPairSync, randomBytes, sign,
+} from 'node:crypto';
 import { calculateJwkThumbprint, exportJWK, generateKeyPair } from 'jose';
 
 export const ALGORITHMS = ['RS256', 'PS256', 'ES256', 'ES384', 'EdDSA'];
 
-/** Two keys for each algorithm: one that is published, and one that is not. */
+/**
+ * Two keys for each algorithm: one that is published, and one that is not unless asked for;
+ * with RS256 a third one, too short to be trusted.
+ */
 export async function generateKeys() {
   const keys = {};
   for (const alg of ALGORITHMS) {
     const [own, other] = await Promise.all([generateKey(alg), generateKey(alg)]);
     keys[alg] = { own, other };
   }
+  keys.RS256.weak = generateWeakKey();
   return keys;
 }
 
@@ -24,18 +30,35 @@ async function generateKey(alg) {
   return { privateJwk: await exportJWK(privateKey), publicJwk: { ...jwk, kid, alg, use: 'sig' } };
 }
 
-/** The JWK Set of the published keys. */
-export function jwks(keys) {
-  return { keys: ALGORITHMS.map((alg) => keys[alg].own.publicJwk) };
+/** jose makes no key of this size. */
+function generateWeakKey() {
+  const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 1024 });
+  return {
+    privateJwk: privateKey.export({ format: 'jwk' }),
+    publicJwk: { ...publicKey.export({ format: 'jwk' }), kid: 'weak', alg: 'RS256', use: 'sig' },
+  };
+}
+
+/** What is published where nothing else is asked for. */
+const PUBLISHED = ALGORITHMS.map((alg) => ({ alg }));
+
+/**
+ * The JWK Set of the published keys, each `{ alg, key, with }`: `key` as for `mint`, `with` laid
+ * over the JWK; or `{ jwk }`, a member of the set as it is.
+ */
+export function jwks(keys, published = PUBLISHED) {
+  const member = ({ alg, key = 'own', with: over = {}, ...rest }) =>
+    'jwk' in rest ? rest.jwk : overlay(keys[alg][key].publicJwk, over);
+  return { keys: published.map(member) };
 }
 
 /**
  * Makes a token from a description; every member may be left out:
  *
  * - `alg`: one of ALGORITHMS, `none` (empty signature) or `HS256`; RS256 if absent.
- * - `key`: `own` (published), `other` (same kid, not published); with `HS256` a public key of
- *   this algorithm is the secret: `RS256` (default), `PS256`, ..., in the form `secret_form`:
- *   `pem` (default), `der` or `jwk`.
+ * - `key`: `own` (published), `other` (same kid, not published), `weak` (RS256 only); with
+ *   `HS256` a public key of this algorithm is the secret: `RS256` (default), `PS256`, ..., in
+ *   the form `secret_form`: `pem` (default), `der` or `jwk`; or `secret` is.
  * - `header`, `claims`: laid over the header and the base claims; `null` takes a member out;
  *   a claim `{"in": -60}` is the time a minute ago.
  * - `first`: members written before the claims, where they are repeated.
@@ -58,7 +81,7 @@ export function mint(keys, base, description) {
   const input = `${base64url(JSON.stringify(protectedHeader))}.${base64url(content)}`;
   let made = Buffer.alloc(0);
   if (hmac) {
-    const secret = publicKeyAs(pairs.own.publicJwk, description.secret_form ?? 'pem');
+    const { secret = publicKeyAs(pairs.own.publicJwk, description.secret_form ?? 'pem') } = description;
     made = createHmac('sha256', secret).update(input).digest();
   } else if (alg !== 'none') {
     made = signed(alg, pairs[key ?? 'own'].privateJwk, Buffer.from(input));
@@ -89,22 +112,43 @@ export function accessToken(issuer, audience, scope) {
 }
 
 /** The claims of a good ID token for a client. */
-export function idToken(issuer, clientId, nonce) {
+export function idToken(issuer, clientId, nonce, atHash) {
   return {
     typ: 'JWT',
     claims: (now) => ({
       iss: issuer,
-      sub: 'alice',
       aud: clientId,
       ...(nonce && { nonce }),
-      name: 'Alice Liddell',
-      email: 'alice@example.com',
-      email_verified: true,
+      at_hash: atHash,
+      ...PERSON,
       auth_time: now,
       iat: now,
       exp: now + 300,
     }),
   };
+}
+
+/** The claims of a good signed UserInfo response for a client. */
+export function userInfo(issuer, clientId) {
+  return {
+    typ: 'JWT',
+    claims: () => ({ iss: issuer, aud: clientId, ...PERSON }),
+  };
+}
+
+/** What UserInfo says. */
+export const PERSON = {
+  sub: 'alice',
+  name: 'Alice Liddell',
+  email: 'alice@example.com',
+  email_verified: true,
+};
+
+/** `at_hash` of an access token, beside an ID token of this algorithm. */
+export function atHash(alg, accessToken) {
+  const hash = { ES384: 'sha384', EdDSA: 'sha512' }[alg] ?? 'sha256';
+  const digest = createHash(hash).update(accessToken).digest();
+  return digest.subarray(0, digest.length / 2).toString('base64url');
 }
 
 function signed(alg, jwk, input) {
@@ -137,7 +181,7 @@ export function overlay(under, over, now) {
   for (const [name, value] of Object.entries(over)) {
     if (value === null) {
       delete result[name];
-    } else if (now !== undefined && typeof value === 'object' && Number.isInteger(value.in)) {
+    } else if (now !== undefined && typeof value === 'object' && typeof value.in === 'number') {
       result[name] = now + value.in;
     } else {
       result[name] = value;

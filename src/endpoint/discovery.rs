@@ -208,17 +208,26 @@ async fn obtain<T: Document>(
     }
     if is_fresh(&slot, now) {
         // Only an unknown key leads here. It is noted before the fetch, so that a flood of
-        // unknown keys causes one fetch; where it cannot be noted, there is no fetch.
+        // unknown keys causes one fetch; where it cannot be noted, there is no fetch. Here
+        // first: while the store is written, other requests of this instance come along.
+        let before = slot.attempts;
         let attempts = Attempts {
             extra: Some(now),
-            ..slot.attempts
+            ..before
         };
-        let noted = match shared {
-            Ok(_) => stored::set_attempts::<T>(issuer, attempts, instance, ports).await,
-            Err(error) => Err(error),
-        };
-        noted.map_err(|KeyValueError| DiscoveryError::Throttle)?;
-        update(slots, issuer, |slot| slot.attempts = attempts);
+        shared.map_err(|KeyValueError| DiscoveryError::Throttle)?;
+        update(slots, issuer, |slot| {
+            slot.attempts = attempts;
+            slot.fetching_since = Some(now);
+        });
+        let noted = stored::set_attempts::<T>(issuer, attempts, instance, ports).await;
+        if let Err(KeyValueError) = noted {
+            update(slots, issuer, |slot| {
+                slot.attempts = before;
+                slot.fetching_since = None;
+            });
+            return Err(DiscoveryError::Throttle);
+        }
     }
     update(slots, issuer, |slot| slot.fetching_since = Some(now));
     let fetched = fetch::<T>(issuer, source, ports).await;

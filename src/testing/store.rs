@@ -2,6 +2,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::task::Poll;
 
 use crate::ports::{KeyValue, KeyValueError, PortFuture};
 
@@ -11,12 +13,18 @@ pub struct MemoryKeyValue {
     values: RefCell<BTreeMap<String, Vec<u8>>>,
     broken: Cell<bool>,
     gets: Cell<usize>,
+    yields: Cell<usize>,
 }
 
 impl MemoryKeyValue {
     /// From now on every call fails, or no longer.
     pub fn set_broken(&self, broken: bool) {
         self.broken.set(broken);
+    }
+
+    /// Lets each call end only after that many polls, so that requests interleave.
+    pub fn answer_after(&self, polls: usize) {
+        self.yields.set(polls);
     }
 
     /// The keys, in order.
@@ -44,6 +52,23 @@ impl MemoryKeyValue {
         }
     }
 
+    /// `value`, after the polls that were asked for.
+    fn later<'a, T: 'a>(&self, value: T) -> PortFuture<'a, T> {
+        let mut yields = self.yields.get();
+        Box::pin(async move {
+            poll_fn(|context| match yields.checked_sub(1) {
+                Some(left) => {
+                    yields = left;
+                    context.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                None => Poll::Ready(()),
+            })
+            .await;
+            value
+        })
+    }
+
     fn checked<T>(&self, value: T) -> Result<T, KeyValueError> {
         if self.broken.get() {
             Err(KeyValueError)
@@ -57,7 +82,7 @@ impl KeyValue for MemoryKeyValue {
     fn get(&self, key: &str) -> PortFuture<'_, Result<Option<Vec<u8>>, KeyValueError>> {
         self.gets.set(self.gets.get().saturating_add(1));
         let value = self.checked(self.values.borrow().get(key).cloned());
-        Box::pin(async move { value })
+        self.later(value)
     }
 
     fn set(&self, key: &str, value: &[u8]) -> PortFuture<'_, Result<(), KeyValueError>> {
@@ -66,7 +91,7 @@ impl KeyValue for MemoryKeyValue {
             let value = value.to_vec();
             self.values.borrow_mut().insert(key.to_owned(), value);
         }
-        Box::pin(async move { done })
+        self.later(done)
     }
 
     fn delete(&self, key: &str) -> PortFuture<'_, Result<(), KeyValueError>> {
@@ -74,6 +99,6 @@ impl KeyValue for MemoryKeyValue {
         if done.is_ok() {
             self.values.borrow_mut().remove(key);
         }
-        Box::pin(async move { done })
+        self.later(done)
     }
 }

@@ -331,6 +331,19 @@ fn while_one_request_asks_for_an_unknown_key_another_does_not_call_it_unknown() 
 }
 
 #[test]
+fn requests_that_wait_for_the_store_ask_for_unknown_keys_once() {
+    // A store over the network: all of them read it before the first has written.
+    let world = world(&["a"]);
+    let one = instance(&world);
+    check(&world, &one, "a", Ok(true));
+    publish(&world, &["a", "b"]);
+    world.key_value.answer_after(3);
+    let both = block_on_both(ask(&world, &one, "b"), ask(&world, &one, "x"));
+    assert_eq!(both, (Ok(true), Err(DiscoveryError::CoolingDown)));
+    assert_eq!(world.http.count(JWKS), 2);
+}
+
+#[test]
 fn errors_of_the_network_keep_their_reason() {
     for (error, expected) in [
         (HttpError::NotAllowed, DiscoveryError::NotAllowed),

@@ -86,6 +86,28 @@ pub struct Provider {
     pub id_token_hint: IdTokenHint,
 }
 
+/// airside as a client of an authorization server.
+#[derive(Clone, Copy, Debug)]
+pub struct Client<'c> {
+    /// The server's issuer identifier; its metadata names the endpoints.
+    pub issuer: &'c Issuer,
+    /// Who airside is there.
+    pub client_id: &'c str,
+    /// How airside proves it.
+    pub authentication: &'c ClientAuthentication,
+}
+
+impl Provider {
+    /// airside as its client.
+    pub fn client(&self) -> Client<'_> {
+        Client {
+            issuer: &self.issuer,
+            client_id: &self.client_id,
+            authentication: &self.client_authentication,
+        }
+    }
+}
+
 /// How a client authenticates at the token endpoint (OpenID Connect Core section 9).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientAuthentication {

@@ -2,6 +2,7 @@
 
 pub mod authorize;
 pub mod callback;
+pub mod client;
 pub mod discovery;
 pub mod instance;
 pub mod login;

@@ -120,6 +120,9 @@ pub enum Error {
     /// The token endpoint gave no tokens.
     #[error("token request failed: {0}")]
     Token(#[from] TokenError),
+    /// The component `tokens` did not answer, or not this call.
+    #[error("call to tokens failed: {0}")]
+    Tokens(TokensError),
     /// A login request names no provider that is configured.
     #[error("unknown provider")]
     UnknownProvider,
@@ -189,6 +192,20 @@ pub enum SessionTokenMisfit {
     /// Refused for another reason that a login does not mend.
     #[error("refused")]
     Refused,
+}
+
+/// Why a call to the component `tokens` has no reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ThisError)]
+pub enum TokensError {
+    /// The manifest does not let this component reach it.
+    #[error("tokens not in allowed_outbound_hosts")]
+    NotAllowed,
+    /// What came back is no sealed reply to this call.
+    #[error("no reply to this call")]
+    Reply,
+    /// Not reachable, or not in time.
+    #[error("tokens unreachable")]
+    Unavailable,
 }
 
 impl Error {
@@ -297,6 +314,11 @@ impl Error {
                 TokenError::TokenType => "token_type",
                 TokenError::Unavailable => "token_endpoint_unavailable",
             },
+            Error::Tokens(error) => match error {
+                TokensError::NotAllowed => "tokens_not_allowed",
+                TokensError::Reply => "tokens_reply_invalid",
+                TokensError::Unavailable => "tokens_unavailable",
+            },
             Error::UnknownProvider => "unknown_provider",
             Error::UserInfo(error) => match error {
                 UserInfoError::Audience => "userinfo_aud",
@@ -329,6 +351,10 @@ impl Error {
             Error::Discovery(DiscoveryError::NotAllowed) => {
                 "run `cargo xtask check`: a host is missing from allowed_outbound_hosts"
             }
+            Error::Tokens(TokensError::NotAllowed) => {
+                "allowed_outbound_hosts of this component lacks http://tokens.spin.internal"
+            }
+            Error::Tokens(TokensError::Reply) => "session_keys must be the same in all components",
             Error::Account(RequirementError::EssentialClaim) => {
                 "the provider does not send a claim of `essential_claims`: check its scopes, or set userinfo = true"
             }

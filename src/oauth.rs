@@ -1,9 +1,12 @@
-//! OAuth 2.0: metadata, the authorization request, the token request, and access tokens.
+//! OAuth 2.0: metadata, the authorization request, the token request,
+//! revocation, and access tokens.
 
 pub mod access_token;
 pub mod authorization;
 pub mod bearer;
 pub mod client_auth;
+pub mod form;
 pub mod metadata;
 pub mod pkce;
+pub mod revocation;
 pub mod token;

@@ -170,6 +170,22 @@ pub fn json(status: StatusCode, body: &serde_json::Value) -> Response<Bytes> {
     )
 }
 
+/// A sealed answer, for another component of ours.
+pub fn jose(status: StatusCode, sealed: String) -> Response<Bytes> {
+    own(
+        status,
+        "application/jose",
+        sealed,
+        "default-src 'none'",
+        "no-referrer",
+    )
+}
+
+/// The status of the answer to `error`.
+pub fn status(error: &Error) -> StatusCode {
+    row(error).status
+}
+
 /// A redirect after which the browser sends GET. `location` was built or checked by us.
 pub fn see_other(location: &str, cookies: Vec<HeaderValue>) -> Response<Bytes> {
     let mut response = own(

@@ -7,5 +7,5 @@ pub mod transaction;
 
 pub use cookie::Cookies;
 pub use record::{Session, SessionError, SessionLimits};
-pub use seal::{KeyRing, KeyRingError, Purpose, SealError};
+pub use seal::{KeyRing, KeyRingError, MAX_SEALED_BYTES, Purpose, SealError};
 pub use transaction::Transaction;

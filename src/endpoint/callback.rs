@@ -7,17 +7,17 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use serde_json::{Map, Value};
 
-use crate::config::{ClientAuthentication, IdTokenHint, Provider, ResponseIss};
+use crate::config::{IdTokenHint, Provider, ResponseIss};
 use crate::encoding::base64url_encode;
+use crate::endpoint::client::{self, Endpoint};
 use crate::endpoint::instance::Instance;
 use crate::endpoint::login::{login_link, redirect_uri};
 use crate::endpoint::{discovery, plain_path, random, refuse_login, require_method};
 use crate::error::{DiscoveryError, Error};
 use crate::jose::Jws;
 use crate::oauth::authorization::AuthorizationResponse;
-use crate::oauth::client_auth::ClientCredential;
 use crate::oauth::metadata::{MetadataError, ProviderMetadata};
-use crate::oauth::token::{TokenError, TokenResponse, code_exchange, read_code_exchange};
+use crate::oauth::token::{TokenResponse, code_exchange, read_code_exchange};
 use crate::oidc::id_token::{self, IdTokenError, VerifiedIdToken};
 use crate::oidc::userinfo::{self, Answer, UserInfoError};
 use crate::ports::{Event, FetchLimits, HttpError, Ports};
@@ -114,7 +114,7 @@ async fn finish(
     let code = response.result.map_err(Error::Provider)?;
 
     // 3. The code becomes tokens.
-    let tokens = exchange(&code, &attempt, provider, &metadata, instance, ports).await?;
+    let tokens = exchange(&code, &attempt, provider, instance, ports, now).await?;
 
     // 4. The ID token is verified.
     let id_token = verify(&tokens, &attempt, provider, instance, ports, now).await?;
@@ -172,57 +172,26 @@ async fn exchange(
     code: &Secret<String>,
     attempt: &Transaction,
     provider: &Provider,
-    metadata: &ProviderMetadata,
     instance: &Instance,
     ports: Ports<'_>,
+    now: UnixTime,
 ) -> Result<TokenResponse, Error> {
-    let secret = match provider.client_authentication.variable() {
-        Some(variable) => {
-            let secret = instance
-                .secret(variable, ports)
-                .await
-                .map_err(|_| Error::Internal)?;
-            Some(Secret::clone(&secret))
-        }
-        None => None,
-    };
-    let credential = match (&provider.client_authentication, secret) {
-        (ClientAuthentication::ClientSecretBasic { .. }, Some(secret)) => {
-            ClientCredential::Basic(secret)
-        }
-        (ClientAuthentication::ClientSecretPost { .. }, Some(secret)) => {
-            ClientCredential::Post(secret)
-        }
-        (ClientAuthentication::None, None) => ClientCredential::None,
-        _ => return Err(Error::Internal),
-    };
-    let endpoint =
-        metadata
-            .token_endpoint
-            .as_ref()
-            .ok_or(Error::Discovery(DiscoveryError::Metadata(
-                MetadataError::Endpoint,
-            )))?;
-    let proof = credential
-        .proof(&provider.client_id)
-        .ok_or(Error::Internal)?;
-    let request = code_exchange(
-        endpoint,
+    let form = code_exchange(
         code,
         &redirect_uri(provider, instance),
         &attempt.code_verifier,
         &provider.resource,
-        proof,
-    )?;
-    let response = ports
-        .http
-        .send(request, FetchLimits::PROVIDER)
-        .await
-        .map_err(|error| match error {
-            HttpError::NotAllowed => Error::Discovery(DiscoveryError::NotAllowed),
-            HttpError::TooLarge => Error::Token(TokenError::Malformed),
-            HttpError::Timeout | HttpError::Unreachable => Error::Token(TokenError::Unavailable),
-        })?;
+    );
+    let response = client::post(
+        provider.client(),
+        Endpoint::Token,
+        form,
+        FetchLimits::PROVIDER,
+        instance,
+        ports,
+        now,
+    )
+    .await?;
     Ok(read_code_exchange(&response)?)
 }
 

@@ -2,23 +2,33 @@
 //!
 //! A private route is never the only proof of who calls: a chained call reaches a component
 //! on any path. Each call carries a sealed envelope for its operation, valid for ten seconds,
-//! and gets a sealed answer.
+//! and gets a sealed reply.
+//!
+//! A new operation is a module here with a type that is an [`Operation`], and a line in
+//! `operate`. What it refuses with goes into [`REFUSALS`].
+
+mod call;
+mod envelope;
+mod revoke;
+
+pub use call::{REFUSALS, TOKENS_ORIGIN, call};
+pub use envelope::{ENVELOPE_LIFETIME, Enclosed};
+pub use revoke::{Revoke, revoke};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::endpoint::instance::Instance;
 use crate::endpoint::refuse;
+use crate::endpoint::tokens::envelope::Letter;
 use crate::error::Error;
 use crate::ports::Ports;
 use crate::respond::{self, Audience};
 use crate::session::Purpose;
-use crate::time::{Lifetime, UnixTime};
-
-/// How long an envelope is good.
-pub const ENVELOPE_LIFETIME: Lifetime = Lifetime::from_secs(10);
+use crate::time::UnixTime;
 
 /// The operations, each with a path and a purpose of its own.
 pub const OPERATIONS: [&str; 6] = [
@@ -30,11 +40,25 @@ pub const OPERATIONS: [&str; 6] = [
     "token-exchange",
 ];
 
-/// What an envelope says.
-#[derive(Debug, Serialize, Deserialize)]
-struct Envelope {
-    /// Chosen by the caller, repeated in the answer: an answer fits one call only.
-    id: String,
+/// An operation: the type is what it is asked.
+// Nothing here is `Send`, so that the future need not be named.
+#[allow(async_fn_in_trait)]
+pub trait Operation: Serialize + DeserializeOwned {
+    /// One of [`OPERATIONS`].
+    const NAME: &'static str;
+    /// What it answers.
+    type Reply: Serialize + DeserializeOwned;
+
+    /// Does it, in the component `tokens`.
+    ///
+    /// # Errors
+    /// Those of [`REFUSALS`] reach the caller as they are.
+    async fn answer(
+        self,
+        instance: &Instance,
+        ports: Ports<'_>,
+        now: UnixTime,
+    ) -> Result<Self::Reply, Error>;
 }
 
 /// Answers `POST /tokens/<operation>` with a sealed envelope as its body. Everything else,
@@ -45,15 +69,14 @@ pub async fn tokens(
     ports: Ports<'_>,
 ) -> Response<Bytes> {
     let now = ports.clock.now();
-    match operate(&request, instance, now) {
-        Ok(response) => response,
-        Err(error) => refuse(&error, Audience::Api, Vec::new(), ports, Vec::new()),
-    }
+    let answered = answer(&request, instance, ports, now).await;
+    answered.unwrap_or_else(|error| refuse(&error, Audience::Api, Vec::new(), ports, Vec::new()))
 }
 
-fn operate(
+async fn answer(
     request: &Request<Bytes>,
     instance: &Instance,
+    ports: Ports<'_>,
     now: UnixTime,
 ) -> Result<Response<Bytes>, Error> {
     let named = request
@@ -68,22 +91,45 @@ fn operate(
     if request.method() != Method::POST {
         return Err(Error::Envelope);
     }
-    let sealed = std::str::from_utf8(request.body()).map_err(|_| Error::Envelope)?;
-    let envelope: Envelope = instance
-        .ring
-        .open_at(Purpose::TokensRequest(operation), sealed, now)
-        .map_err(|_| Error::Envelope)?;
-    let reply = json!({ "id": envelope.id, "error": Error::NotYet.code() });
-    let sealed = instance
-        .ring
-        .seal_at(
-            Purpose::TokensReply(operation),
-            &reply,
-            now.plus(ENVELOPE_LIFETIME),
-        )
-        .map_err(|_| Error::Internal)?;
-    Ok(respond::json(
-        StatusCode::NOT_IMPLEMENTED,
-        &json!({ "sealed": sealed }),
-    ))
+    let purpose = Purpose::TokensRequest(operation);
+    let letter =
+        Letter::open(purpose, request.body(), &instance.ring, now).ok_or(Error::Envelope)?;
+    let content = letter.content.map_err(|_| Error::Envelope)?;
+    let done = operate(operation, content, instance, ports, now).await;
+    let status = match &done {
+        Ok(_) => StatusCode::OK,
+        Err(error) => respond::status(error),
+    };
+    let reply = Letter {
+        id: letter.id,
+        content: done.map_err(|error| error.code().to_owned()),
+    };
+    let purpose = Purpose::TokensReply(operation);
+    let sealed = reply.seal(purpose, &instance.ring, now);
+    Ok(respond::jose(status, sealed.ok_or(Error::Internal)?))
+}
+
+/// Does `operation`.
+async fn operate(
+    operation: &'static str,
+    content: Value,
+    instance: &Instance,
+    ports: Ports<'_>,
+    now: UnixTime,
+) -> Result<Value, Error> {
+    match operation {
+        Revoke::NAME => serve::<Revoke>(content, instance, ports, now).await,
+        _ => Err(Error::NotYet),
+    }
+}
+
+async fn serve<O: Operation>(
+    content: Value,
+    instance: &Instance,
+    ports: Ports<'_>,
+    now: UnixTime,
+) -> Result<Value, Error> {
+    let request: O = serde_json::from_value(content).map_err(|_| Error::Envelope)?;
+    let reply = request.answer(instance, ports, now).await?;
+    serde_json::to_value(reply).map_err(|_| Error::Internal)
 }

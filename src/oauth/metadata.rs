@@ -34,8 +34,16 @@ pub struct ProviderMetadata {
     pub claims_parameter_supported: bool,
     /// Where browsers are sent to log out.
     pub end_session_endpoint: Option<HttpsUrl>,
+    /// Where tokens are asked about (RFC 7662).
+    pub introspection_endpoint: Option<HttpsUrl>,
     /// Where the key set is.
     pub jwks_uri: HttpsUrl,
+    /// Where authorization requests are pushed (RFC 9126).
+    pub pushed_authorization_request_endpoint: Option<HttpsUrl>,
+    /// RFC 9126 section 5: only pushed authorization requests are accepted.
+    pub require_pushed_authorization_requests: bool,
+    /// Where tokens are revoked (RFC 7009).
+    pub revocation_endpoint: Option<HttpsUrl>,
     /// Where codes are exchanged. Absent at a mere token issuer.
     pub token_endpoint: Option<HttpsUrl>,
     /// Where more is known about a person.
@@ -61,7 +69,16 @@ impl ProviderMetadata {
             ),
             claims_parameter_supported: supported("claims_parameter_supported"),
             end_session_endpoint: endpoint(&members, "end_session_endpoint")?,
+            introspection_endpoint: endpoint(&members, "introspection_endpoint")?,
             jwks_uri: endpoint(&members, "jwks_uri")?.ok_or(MetadataError::Endpoint)?,
+            pushed_authorization_request_endpoint: endpoint(
+                &members,
+                "pushed_authorization_request_endpoint",
+            )?,
+            require_pushed_authorization_requests: supported(
+                "require_pushed_authorization_requests",
+            ),
+            revocation_endpoint: endpoint(&members, "revocation_endpoint")?,
             token_endpoint: endpoint(&members, "token_endpoint")?,
             userinfo_endpoint: endpoint(&members, "userinfo_endpoint")?,
         })
@@ -118,6 +135,9 @@ mod tests {
             "token_endpoint",
             "jwks_uri",
             "end_session_endpoint",
+            "introspection_endpoint",
+            "pushed_authorization_request_endpoint",
+            "revocation_endpoint",
             "userinfo_endpoint",
         ] {
             let mut good = document();

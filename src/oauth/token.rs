@@ -2,16 +2,14 @@
 //! and 5.2, OpenID Connect Core section 3.1.3).
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use http::{Request, Response, StatusCode};
+use http::{Response, StatusCode};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::encoding::parse_json_object;
-use crate::oauth::client_auth::ClientProof;
+use crate::oauth::form::Form;
 use crate::secret::Secret;
 use crate::time::Lifetime;
-use crate::url::HttpsUrl;
 
 /// Token responses over this size are refused.
 pub const MAX_TOKEN_RESPONSE_BYTES: usize = 128 * 1024;
@@ -54,38 +52,34 @@ pub struct TokenResponse {
     pub scope: Option<String>,
 }
 
-/// Builds the token request for an authorization code.
-///
-/// # Errors
-/// [`TokenError::Malformed`] when a value cannot stand in a request.
+/// The token request for an authorization code.
 pub fn code_exchange(
-    token_endpoint: &HttpsUrl,
     code: &Secret<String>,
     redirect_uri: &str,
     code_verifier: &Secret<String>,
     resource: &[String],
-    proof: ClientProof,
-) -> Result<Request<Bytes>, TokenError> {
-    let mut body = form_urlencoded::Serializer::new(String::new());
-    body.append_pair("grant_type", "authorization_code")
-        .append_pair("code", code.expose())
-        .append_pair("redirect_uri", redirect_uri)
-        .append_pair("code_verifier", code_verifier.expose());
-    for (name, value) in &proof.parameters {
-        body.append_pair(name, value.expose());
+) -> Form {
+    Form::new("grant_type", "authorization_code")
+        .with("code", code.expose())
+        .with("redirect_uri", redirect_uri)
+        .with("code_verifier", code_verifier.expose())
+        .with_each("resource", resource)
+}
+
+/// What a response means that is no success, by status and `error` (RFC 6749 section 5.2), and
+/// that `error`, for endpoints that know further ones. Free text of the provider is not kept.
+pub fn refusal(response: &Response<Bytes>) -> (TokenError, Option<String>) {
+    if !response.status().is_client_error() {
+        return (TokenError::Unavailable, None);
     }
-    for resource in resource {
-        body.append_pair("resource", resource);
-    }
-    let mut request = Request::post(token_endpoint.as_str())
-        .header(ACCEPT, "application/json")
-        .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
-    if let Some(authorization) = proof.authorization {
-        request = request.header(AUTHORIZATION, authorization);
-    }
-    request
-        .body(Bytes::from(body.finish()))
-        .map_err(|_| TokenError::Malformed)
+    let object = parse_json_object(response.body(), MAX_TOKEN_RESPONSE_BYTES).unwrap_or_default();
+    let name = object.get("error").and_then(Value::as_str);
+    let error = match name {
+        Some("invalid_client") => TokenError::InvalidClient,
+        Some("invalid_grant") => TokenError::InvalidGrant,
+        _ => TokenError::Refused,
+    };
+    (error, name.map(str::to_owned))
 }
 
 /// Reads the response to a code exchange.
@@ -93,19 +87,11 @@ pub fn code_exchange(
 /// # Errors
 /// [`TokenError`]; free text of the provider is not kept.
 pub fn read_code_exchange(response: &Response<Bytes>) -> Result<TokenResponse, TokenError> {
-    let object = parse_json_object(response.body(), MAX_TOKEN_RESPONSE_BYTES);
     if response.status() != StatusCode::OK {
-        if !response.status().is_client_error() {
-            return Err(TokenError::Unavailable);
-        }
-        let object = object.unwrap_or_default();
-        return Err(match object.get("error").and_then(Value::as_str) {
-            Some("invalid_client") => TokenError::InvalidClient,
-            Some("invalid_grant") => TokenError::InvalidGrant,
-            _ => TokenError::Refused,
-        });
+        return Err(refusal(response).0);
     }
-    let object = object.map_err(|_| TokenError::Malformed)?;
+    let object = parse_json_object(response.body(), MAX_TOKEN_RESPONSE_BYTES)
+        .map_err(|_| TokenError::Malformed)?;
     // RFC 6749 section 7.1: a client must not use a token whose type it does not know. The
     // name compares without regard to case (section 5.1).
     let token_type = text(&object, "token_type")?.ok_or(TokenError::Malformed)?;
@@ -166,18 +152,17 @@ mod tests {
             .proof("c")
             .expect("proof");
         let request = code_exchange(
-            &endpoint,
             &Secret::from("the code"),
             "https://app.example/auth/callback",
             &Secret::from("v"),
             &["urn:api".to_owned()],
-            proof,
         )
+        .post(&endpoint, proof)
         .expect("request");
         assert_eq!(
             std::str::from_utf8(request.body()),
             Ok(
-                "grant_type=authorization_code&code=the+code&redirect_uri=https%3A%2F%2Fapp.example%2Fauth%2Fcallback&code_verifier=v&client_id=c&client_secret=s%26s&resource=urn%3Aapi"
+                "grant_type=authorization_code&code=the+code&redirect_uri=https%3A%2F%2Fapp.example%2Fauth%2Fcallback&code_verifier=v&resource=urn%3Aapi&client_id=c&client_secret=s%26s"
             )
         );
     }

@@ -302,6 +302,7 @@ pub(super) fn row(error: &Error) -> Row {
             StatusCode::BAD_REQUEST,
             "The link to this sign-in leads to another site.",
         ),
+        Error::Tokens(_) => later(SIGN_IN_DOWN),
         Error::UnknownProvider => sign_in(
             StatusCode::BAD_REQUEST,
             "There is no such sign-in service here.",

@@ -243,6 +243,18 @@ impl App {
         self.navigate(&format!("/auth/callback?state={state}{more}"))
     }
 
+    /// Lets calls to `tokens` for `operation` reach the component of `other`.
+    pub(crate) fn connect_tokens(&self, operation: &str, other: Rc<App>) {
+        let url = format!("{}/tokens/{operation}", endpoint::tokens::TOKENS_ORIGIN);
+        self.world.http.on(&url, move |request| {
+            let mut request = request.clone();
+            // The host shows a chained request so.
+            *request.uri_mut() = request.uri().path().parse().expect("path");
+            let (instance, ports) = (&other.instance, other.world.ports());
+            Ok(block_on(endpoint::tokens(request, instance, ports)))
+        });
+    }
+
     /// Lays `members` over the provider's metadata.
     pub(crate) fn advertise(&self, members: Value) {
         let mut metadata = self.idp.metadata();

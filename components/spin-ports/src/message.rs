@@ -21,8 +21,9 @@ use crate::deadline::within;
 use crate::instance::instance;
 use crate::ports;
 
-/// Request bodies over this size get 413: the endpoints read short forms only.
-const MAX_BODY_BYTES: usize = 64 * 1024;
+/// Request bodies over this size get 413: the endpoints read short forms and, in `tokens`,
+/// sealed envelopes.
+const MAX_BODY_BYTES: usize = airside::session::MAX_SEALED_BYTES;
 /// A client that has not sent its form by then is not waited for.
 const BODY_TIMEOUT_MILLIS: u64 = 10_000;
 const CHUNK_BYTES: usize = 16 * 1024;

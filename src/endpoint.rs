@@ -7,6 +7,7 @@ pub mod discovery;
 pub mod instance;
 pub mod login;
 pub mod logout;
+mod revocation;
 pub mod session;
 pub mod tokens;
 

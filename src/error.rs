@@ -108,9 +108,15 @@ pub enum Error {
     /// The provider refused the login.
     #[error("provider answered with an error")]
     Provider(ProviderError),
+    /// Whether the session was revoked cannot be known, or not be recorded.
+    #[error("revocation marks unavailable")]
+    RevocationUnavailable,
     /// The session is over, or its access token is.
     #[error("session expired")]
     SessionExpired,
+    /// The session was ended by a logout, here or at the provider.
+    #[error("session revoked")]
+    SessionRevoked,
     /// The session's access token can never fit the route: no login would help.
     #[error("the session's access token is not for this API: {0}")]
     SessionTokenNotForThisApi(SessionTokenMisfit),
@@ -303,7 +309,9 @@ impl Error {
                 ProviderError::Other => "provider_error",
                 ProviderError::Unavailable => "provider_unavailable",
             },
+            Error::RevocationUnavailable => "revocation_unavailable",
             Error::SessionExpired => "session_expired",
+            Error::SessionRevoked => "session_revoked",
             Error::SessionTokenNotForThisApi(_) => "session_token_not_for_this_api",
             Error::TargetLinkUri => "target_link_uri",
             Error::Token(error) => match error {

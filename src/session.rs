@@ -2,6 +2,7 @@
 
 pub mod cookie;
 pub mod record;
+pub mod revocation;
 pub mod seal;
 pub mod transaction;
 

@@ -10,7 +10,7 @@ use crate::session::cookie::MAX_CHUNKS;
 use crate::time::{Leeway, Lifetime};
 use crate::url::{Issuer, Origin, UrlError};
 
-pub(super) fn session(root: &Table<'_, '_>) -> SessionLimits {
+pub(super) fn session(root: &Table<'_, '_>, dangers: &mut Vec<String>) -> SessionLimits {
     // Eight hours without a request and a day in all: a working day fits, a stolen laptop less so.
     const IDLE: u64 = 8 * 3_600;
     const ABSOLUTE: u64 = 24 * 3_600;
@@ -19,6 +19,7 @@ pub(super) fn session(root: &Table<'_, '_>) -> SessionLimits {
         idle: Lifetime::from_secs(IDLE),
         absolute: Lifetime::from_secs(ABSOLUTE),
         max_chunks: 2,
+        skip_revocation: false,
     };
     let Some(value) = root.get("session") else {
         return limits;
@@ -41,6 +42,7 @@ pub(super) fn session(root: &Table<'_, '_>) -> SessionLimits {
         table.problem("idle_seconds", "expected at most absolute_seconds");
     }
     limits.max_chunks = table.number("max_chunks", 1..MAX_CHUNKS as u64 + 1, 2) as usize;
+    limits.skip_revocation = table.danger("danger_skip_revocation", dangers);
     table.finish();
     limits
 }

@@ -350,7 +350,7 @@ pub(super) fn config(text: &str) -> Result<Config, Vec<Problem>> {
 
     let public_url: Option<Origin> =
         root.required("public_url", "an origin such as https://app.example.com");
-    let session = session(&root);
+    let session = session(&root, &mut dangers);
     let provider_tables = root.named("providers");
     let several = provider_tables.len() > 1;
     let providers: Vec<Provider> = provider_tables

@@ -117,6 +117,7 @@ fn what_is_said_arrives() {
     assert_eq!(upstream.origin.as_str(), "http://api.internal:8080");
     assert_eq!(upstream.first_byte_timeout, Lifetime::from_secs(3_600));
     let dangers = [
+        "session.danger_skip_revocation",
         "issuers.corp.danger_any_typ",
         "upstreams.api.danger_plaintext",
     ];

@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderValue, Method, Response};
 
 use crate::config::{TokenIssuer, Upstream};
 use crate::endpoint::instance::Instance;
-use crate::endpoint::{discovery, refuse};
+use crate::endpoint::{discovery, refuse, revocation};
 use crate::error::{Error, SessionTokenMisfit};
 use crate::jose::jws::looks_like_jwt;
 use crate::jose::{Jws, JwsError};
@@ -88,7 +88,10 @@ pub async fn authorize(head: &Parts, instance: &Instance, ports: Ports<'_>) -> D
                 .uri
                 .path_and_query()
                 .map_or("/", |target| target.as_str());
-            let to_login = matches!(error, Error::NoCredential | Error::SessionExpired);
+            let to_login = matches!(
+                error,
+                Error::NoCredential | Error::SessionExpired | Error::SessionRevoked
+            );
             if to_login && audience == Audience::Browser && !instance.config.providers.is_empty() {
                 return Decision::Respond(see_other(&login_url(target), cookies));
             }
@@ -164,7 +167,7 @@ async fn decide(
     }
     let passage = match &route.access {
         Access::Public => None,
-        Access::Login => Some(by_session_alone(head, cookies_out, instance, now)?),
+        Access::Login => Some(by_session_alone(head, cookies_out, instance, ports, now).await?),
         Access::Token(rule) => {
             Some(by_access_token(head, rule, cookies_out, instance, ports, now).await?)
         }
@@ -213,13 +216,14 @@ fn wants_websocket(headers: &HeaderMap) -> bool {
 }
 
 /// A session on a route that asks for nothing else.
-fn by_session_alone(
+async fn by_session_alone(
     head: &Parts,
     cookies_out: &mut Vec<HeaderValue>,
     instance: &Instance,
+    ports: Ports<'_>,
     now: UnixTime,
 ) -> Result<Passage, Error> {
-    let session = open_session(head, cookies_out, instance, now)?;
+    let session = open_session(head, cookies_out, instance, ports, now).await?;
     require_same_origin(head, instance)?;
     Ok(Passage {
         permit: Permit::for_session(&session),
@@ -245,7 +249,7 @@ async fn by_access_token(
             session: None,
         });
     }
-    let session = open_session(head, cookies_out, instance, now)?;
+    let session = open_session(head, cookies_out, instance, ports, now).await?;
     require_same_origin(head, instance)?;
     let token = session.access_token.expose();
     if !looks_like_jwt(token) {
@@ -291,10 +295,11 @@ fn as_session_error(error: Error, session: &Session, now: UnixTime) -> Error {
     }
 }
 
-fn open_session(
+async fn open_session(
     head: &Parts,
     cookies_out: &mut Vec<HeaderValue>,
     instance: &Instance,
+    ports: Ports<'_>,
     now: UnixTime,
 ) -> Result<Session, Error> {
     let cookies = Cookies::parse(&head.headers)?;
@@ -303,13 +308,23 @@ fn open_session(
         cookies_out.extend(clear_session(&cookies));
         return Err(Error::NoCredential);
     };
-    Session::open(&sealed, &instance.ring, &instance.config.session, now).map_err(|error| {
+    let opened = Session::open(&sealed, &instance.ring, &instance.config.session, now);
+    let session = opened.map_err(|error| {
         cookies_out.extend(clear_session(&cookies));
         match error {
             SessionError::Expired => Error::SessionExpired,
             SessionError::Unreadable => Error::NoCredential,
         }
-    })
+    })?;
+    match revocation::check(&session, instance, ports).await {
+        Ok(()) => Ok(session),
+        Err(error) => {
+            if error == Error::SessionRevoked {
+                cookies_out.extend(clear_session(&cookies));
+            }
+            Err(error)
+        }
+    }
 }
 
 /// A cookie goes with requests that other sites cause: what changes something needs proof

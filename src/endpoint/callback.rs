@@ -12,7 +12,7 @@ use crate::encoding::base64url_encode;
 use crate::endpoint::client::{self, Endpoint};
 use crate::endpoint::instance::Instance;
 use crate::endpoint::login::{login_link, redirect_uri};
-use crate::endpoint::{discovery, plain_path, random, refuse_login, require_method};
+use crate::endpoint::{discovery, plain_path, random, refuse_login, require_method, revocation};
 use crate::error::{DiscoveryError, Error};
 use crate::jose::Jws;
 use crate::oauth::authorization::AuthorizationResponse;
@@ -132,7 +132,8 @@ async fn finish(
     provider.requirements.check(&claims)?;
 
     // 6. A new session, whatever there was before (session fixation).
-    let session = new_session(tokens, &id_token, claims, provider, ports, now)?;
+    let mut session = new_session(tokens, &id_token, claims, provider, ports, now)?;
+    revocation::note_at_login(&mut session, instance, ports).await?;
     let limits = &instance.config.session;
     let (sealed, life) = session
         .seal(&instance.ring, limits, now)
@@ -292,6 +293,7 @@ fn new_session(
         auth_time: id_token.auth_time(),
         acr: id_token.acr().map(str::to_owned),
         amr: id_token.amr(),
+        known_marks: Vec::new(),
         created_at: now,
         renewed_at: now,
     })

@@ -15,6 +15,7 @@ use crate::endpoint::authorize::VerifiedTokens;
 use crate::endpoint::discovery::Documents;
 use crate::ports::{Event, Ports, VariableError};
 use crate::secret::Secret;
+use crate::session::revocation::Checked;
 use crate::session::{KeyRing, KeyRingError};
 
 /// The variable with the session keys.
@@ -68,6 +69,7 @@ pub struct Instance {
     pub config: Config,
     /// The session keys.
     pub ring: KeyRing,
+    pub(crate) checked: RefCell<Checked>,
     pub(crate) documents: Documents,
     pub(crate) verified: RefCell<VerifiedTokens>,
     secrets: RefCell<HashMap<String, Rc<Secret<String>>>>,
@@ -115,6 +117,7 @@ impl Instance {
         Ok(Instance {
             config,
             ring: KeyRing::parse(&keys)?,
+            checked: RefCell::default(),
             documents: Documents::default(),
             verified: RefCell::default(),
             secrets: RefCell::default(),

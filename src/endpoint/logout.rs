@@ -9,14 +9,17 @@ use http::{Request, Response, StatusCode};
 use crate::config::Logout;
 use crate::encoding::{base64url_decode, base64url_encode};
 use crate::endpoint::instance::Instance;
-use crate::endpoint::{LOGGED_OUT_PATH, discovery, plain_path, random, refuse, require_method};
+use crate::endpoint::{
+    LOGGED_OUT_PATH, discovery, plain_path, random, refuse, request_id, require_method, revocation,
+};
 use crate::error::Error;
 use crate::oauth::authorization::parse_parameters;
 use crate::oidc::end_session::{EndSessionRequest, cognito_url};
 use crate::ports::{Event, Ports};
 use crate::respond::page::{Action, Page};
-use crate::respond::{Audience, is_same_origin, page, see_other};
+use crate::respond::{Audience, Code, is_same_origin, page, see_other, set_cookies};
 use crate::session::cookie::clear_session;
+use crate::session::revocation::Revoked;
 use crate::session::{Cookies, KeyRing, Purpose, Session};
 use crate::time::UnixTime;
 
@@ -50,29 +53,79 @@ async fn log_out(
     let session = cookies.session().and_then(|sealed| {
         Session::open(&sealed, &instance.ring, &instance.config.session, now).ok()
     });
-    let end_session = match &session {
-        Some(session) => end_session_url(session, instance, ports, now).await,
-        None => None,
-    };
     if request.method() != http::Method::POST {
-        return Ok(match &session {
-            Some(session) => confirm(session, end_session.as_ref()),
-            None => logged_out(),
-        });
+        let Some(session) = session else {
+            return Ok(logged_out());
+        };
+        // A copy of a cookie that is dead shows nobody's name. Where that cannot be known, the
+        // way out stays open.
+        if revocation::check(&session, instance, ports).await == Err(Error::SessionRevoked) {
+            let mut response = logged_out();
+            set_cookies(response.headers_mut(), clear_session(&cookies));
+            return Ok(response);
+        }
+        let end_session = end_session_url(&session, instance, ports, now).await;
+        return Ok(confirm(&session, end_session.as_ref()));
     }
     if !is_same_origin(request.headers(), instance.config.public_url.as_str()) {
         return Err(Error::CrossSite);
     }
-    if let Some(session) = &session {
-        let fields = vec![("session", session.id.clone())];
-        ports.events.emit(&Event {
-            code: "logout",
-            request_id: String::new(),
-            fields,
-        });
+    let gone = clear_session(&cookies);
+    let Some(session) = session else {
+        return Ok(see_other(LOGGED_OUT_PATH, gone));
+    };
+    let revoked = [Revoked::Session { id: &session.id }];
+    let recorded = revocation::revoke(&revoked, instance, ports).await;
+    let end_session = end_session_url(&session, instance, ports, now).await;
+    let end_session = end_session.map(|(url, _)| url);
+    if let Err(error) = recorded {
+        return Ok(not_recorded(&session, &error, end_session, gone, ports));
     }
-    let target = end_session.map_or_else(|| LOGGED_OUT_PATH.to_owned(), |(url, _)| url);
-    Ok(see_other(&target, clear_session(&cookies)))
+    let fields = vec![("session", session.id)];
+    ports.events.emit(&Event {
+        code: "logout",
+        request_id: String::new(),
+        fields,
+    });
+    let target = end_session.unwrap_or_else(|| LOGGED_OUT_PATH.to_owned());
+    Ok(see_other(&target, gone))
+}
+
+/// The answer when the logout could not be marked in the store: this browser's cookies are gone,
+/// a copy of them would still do once the store is back. Says so, and offers the way on that a
+/// redirect would have taken.
+fn not_recorded(
+    session: &Session,
+    cause: &Error,
+    end_session: Option<String>,
+    gone: Vec<http::HeaderValue>,
+    ports: Ports<'_>,
+) -> Response<Bytes> {
+    const CODE: &str = "logout_not_recorded";
+    let request_id = request_id(ports);
+    ports.events.emit(&Event {
+        code: CODE,
+        request_id: request_id.clone(),
+        fields: vec![
+            ("cause", cause.code().to_owned()),
+            ("session", session.id.clone()),
+        ],
+    });
+    let mut response = page::render(&Page {
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        heading: "Signed out in this browser only",
+        message: "A service that is needed here did not answer, so the sign-out could not be recorded. If somebody else has a copy of your session, it works until it ends by itself.",
+        details: &[],
+        action: match end_session {
+            Some(url) => Action::Link("Sign out of the sign-in service", url),
+            None => Action::SignIn,
+        },
+        request_id: Some(&request_id),
+        form_targets: &[],
+    });
+    set_cookies(response.headers_mut(), gone);
+    response.extensions_mut().insert(Code(CODE));
+    response
 }
 
 /// The logout URL at the session's provider, and its origin. A provider that is down or has

@@ -5,7 +5,7 @@ use http::{Request, Response, StatusCode};
 use serde_json::json;
 
 use crate::endpoint::instance::Instance;
-use crate::endpoint::{refuse, require_method};
+use crate::endpoint::{refuse, require_method, revocation};
 use crate::error::Error;
 use crate::ports::Ports;
 use crate::respond::{self, Audience};
@@ -21,7 +21,7 @@ pub async fn session(
 ) -> Response<Bytes> {
     let now = ports.clock.now();
     let mut stale = Vec::new();
-    let answer = (|| {
+    let answer = async {
         require_method(request.method(), "GET, HEAD")?;
         let cookies = Cookies::parse(request.headers())?;
         let sealed = cookies.session().ok_or(Error::NoCredential)?;
@@ -30,6 +30,12 @@ pub async fn session(
             stale = clear_session(&cookies);
             Error::SessionExpired
         })?;
+        if let Err(error) = revocation::check(&session, instance, ports).await {
+            if error == Error::SessionRevoked {
+                stale = clear_session(&cookies);
+            }
+            return Err(error);
+        }
         let ends_at = session.ends_at(limits, session.renewed_at);
         Ok(json!({
             "issuer": session.issuer,
@@ -38,8 +44,8 @@ pub async fn session(
             "auth_time": session.auth_time,
             "expires_at": ends_at,
         }))
-    })();
-    match answer {
+    };
+    match answer.await {
         Ok(body) => respond::json(StatusCode::OK, &body),
         Err(error) => refuse(&error, Audience::Api, stale, ports, Vec::new()),
     }

@@ -271,10 +271,16 @@ pub(super) fn row(error: &Error) -> Row {
             ),
             ProviderError::Unavailable => sign_in_later(),
         },
+        Error::RevocationUnavailable => later("This site cannot tell whether you are signed in"),
         Error::SessionExpired => Row {
             heading: "Your session ended",
             message: "It does so after a while, for your safety. Please sign in again.",
             ..token(Some("The session expired."))
+        },
+        Error::SessionRevoked => Row {
+            heading: "You are signed out",
+            message: "This session was ended by a sign-out. Please sign in again.",
+            ..token(Some("The session was ended."))
         },
         Error::SessionTokenNotForThisApi(_) => Row {
             challenge: Some(Challenge {

@@ -20,6 +20,8 @@ pub struct SessionLimits {
     pub absolute: Lifetime,
     /// The session cookie may be split in that many chunks.
     pub max_chunks: usize,
+    /// `danger_skip_revocation`: revocation marks are neither written nor looked for.
+    pub skip_revocation: bool,
 }
 
 /// Why a cookie does not hold a running session.
@@ -64,6 +66,8 @@ pub struct Session {
     pub acr: Option<String>,
     /// Authentication methods, if the provider said.
     pub amr: Vec<String>,
+    /// Revocation marks of the person that are older than this session and spare it.
+    pub known_marks: Vec<String>,
     /// When the session began.
     pub created_at: UnixTime,
     /// When its cookie was last sealed.
@@ -96,6 +100,8 @@ struct Wire {
     acr: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     amr: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    r: Vec<String>,
     t0: UnixTime,
     t1: UnixTime,
 }
@@ -141,6 +147,7 @@ impl Session {
             au: self.auth_time,
             acr: self.acr.clone(),
             amr: self.amr.clone(),
+            r: self.known_marks.clone(),
             t0: self.created_at,
             t1: now,
         };
@@ -181,6 +188,7 @@ impl Session {
             auth_time: wire.au,
             acr: wire.acr,
             amr: wire.amr,
+            known_marks: wire.r,
             created_at: wire.t0,
             renewed_at: wire.t1,
         };
@@ -201,6 +209,7 @@ pub(crate) mod tests {
         idle: Lifetime::from_secs(100),
         absolute: Lifetime::from_secs(1_000),
         max_chunks: 2,
+        skip_revocation: false,
     };
 
     fn ring() -> KeyRing {
@@ -208,7 +217,7 @@ pub(crate) mod tests {
     }
 
     /// A session that began at 10,000.
-    fn session() -> Session {
+    pub(crate) fn session() -> Session {
         Session {
             provider: "demo".into(),
             issuer: "https://op.example".into(),
@@ -224,6 +233,7 @@ pub(crate) mod tests {
             auth_time: None,
             acr: None,
             amr: Vec::new(),
+            known_marks: Vec::new(),
             created_at: UnixTime::from_secs(10_000),
             renewed_at: UnixTime::from_secs(10_000),
         }

@@ -32,6 +32,8 @@ pub enum Purpose {
     Cache(&'static str),
     /// The `state` of a logout at the provider.
     LogoutState,
+    /// A revocation mark, or the watermark.
+    Revocation,
     /// A session cookie.
     Session,
     /// The answer of `tokens` to the named operation.
@@ -47,6 +49,7 @@ impl Purpose {
         match self {
             Purpose::Cache(kind) => format!("cache/{kind}"),
             Purpose::LogoutState => "logout-state".to_owned(),
+            Purpose::Revocation => "revocation".to_owned(),
             Purpose::Session => "session".to_owned(),
             Purpose::TokensReply(operation) => format!("tokens-reply/{operation}"),
             Purpose::TokensRequest(operation) => format!("tokens-request/{operation}"),

@@ -44,6 +44,11 @@ impl MemoryKeyValue {
         }
     }
 
+    /// Removes `key` behind the back of the code under test.
+    pub fn remove(&self, key: &str) {
+        self.values.borrow_mut().remove(key);
+    }
+
     /// Copies the value of one key to another.
     pub fn copy(&self, from: &str, to: &str) {
         let value = self.values.borrow().get(from).cloned();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use airside::encoding::base64url_encode;
-use airside::endpoint::{self, Instance};
+use airside::endpoint::{self, Decision, Instance};
 use airside::respond::Code;
 use airside::testing::{Idp, World, block_on};
 use bytes::Bytes;
@@ -44,6 +44,7 @@ pub(crate) struct App {
     pub(crate) world: World,
     pub(crate) instance: Instance,
     pub(crate) idp: Rc<Idp>,
+    config: String,
     jar: RefCell<BTreeMap<String, String>>,
 }
 
@@ -82,18 +83,23 @@ impl App {
             world,
             instance,
             idp,
+            config,
             jar: RefCell::default(),
         }
     }
 
     /// The same world and browser, and an instance that remembers nothing.
     pub(crate) fn restarted(self) -> Self {
-        let config = CONFIG.to_owned();
-        let started = block_on(Instance::start(Some(&config), self.world.ports()));
         App {
-            instance: started.expect("instance"),
+            instance: self.machine(),
             ..self
         }
+    }
+
+    /// Another instance in the same world: one more machine with the same store.
+    pub(crate) fn machine(&self) -> Instance {
+        let started = block_on(Instance::start(Some(&self.config), self.world.ports()));
+        started.expect("instance")
     }
 
     /// A person follows a link.
@@ -114,6 +120,18 @@ impl App {
         headers: &[(&'static str, &str)],
         body: &str,
     ) -> Response<Bytes> {
+        self.send_to(&self.instance, method, target, headers, body)
+    }
+
+    /// The same, to a machine of choice. What the gate passes on to the upstream is a 200.
+    pub(crate) fn send_to(
+        &self,
+        instance: &Instance,
+        method: Method,
+        target: &str,
+        headers: &[(&'static str, &str)],
+        body: &str,
+    ) -> Response<Bytes> {
         let mut request = Request::new(Bytes::from(body.to_owned()));
         *request.method_mut() = method;
         *request.uri_mut() = target.parse().expect("target");
@@ -129,18 +147,24 @@ impl App {
         let path = request.uri().path().to_owned();
         let ports = self.world.ports();
         let response = match path.as_str() {
-            "/auth/login" => block_on(endpoint::login(request, &self.instance, ports)),
-            "/auth/session" => block_on(endpoint::session(request, &self.instance, ports)),
+            "/auth/login" => block_on(endpoint::login(request, instance, ports)),
+            "/auth/session" => block_on(endpoint::session(request, instance, ports)),
             path if path.starts_with("/auth/callback") => {
-                block_on(endpoint::callback(request, &self.instance, ports))
+                block_on(endpoint::callback(request, instance, ports))
             }
             path if path.starts_with("/auth/") => {
-                block_on(endpoint::logout(request, &self.instance, ports))
+                block_on(endpoint::logout(request, instance, ports))
             }
             path if path.starts_with("/tokens") => {
-                block_on(endpoint::tokens(request, &self.instance, ports))
+                block_on(endpoint::tokens(request, instance, ports))
             }
-            other => panic!("no component for {other}"),
+            _ => {
+                let (head, _) = request.into_parts();
+                match block_on(endpoint::authorize(&head, instance, ports)) {
+                    Decision::Respond(response) => response,
+                    Decision::Forward(_) => return Response::new(Bytes::new()),
+                }
+            }
         };
         check_own_answer(&response);
         self.store(response.headers());

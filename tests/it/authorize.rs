@@ -155,6 +155,7 @@ impl Gate {
             auth_time: None,
             acr: None,
             amr: Vec::new(),
+            known_marks: Vec::new(),
             // Not just logged in.
             created_at: UnixTime::from_secs(self.world.now().as_secs() - 600),
             renewed_at: self.world.now(),

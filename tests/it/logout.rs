@@ -175,7 +175,6 @@ fn a_provider_without_logout_or_down_keeps_nobody_signed_in() {
         &app.idp.issuer().openid_configuration(),
         HttpError::Unreachable,
     );
-    app.world.key_value.set_broken(true);
     app.world.clock.advance(28_799);
     assert!(post(&app, &SAME).status() == 303 && !app.has_session());
 }

@@ -9,5 +9,6 @@ mod logout;
 mod pages;
 mod providers;
 mod return_to;
+mod revocation;
 mod session;
 mod tokens;

@@ -1,0 +1,130 @@
+//! Revocation marks in the store: written at a logout, looked for at every request with a
+//! session. What they are is in [`crate::session::revocation`].
+//!
+//! A session that may or may not be revoked is refused: where the store does not answer, there
+//! is no answer here either. `danger_skip_revocation` turns all of it off.
+
+use crate::endpoint::instance::Instance;
+use crate::endpoint::random;
+use crate::error::Error;
+use crate::ports::{Event, Ports};
+use crate::session::Session;
+use crate::session::revocation::{Mark, Revoked, WATERMARK, of_session};
+
+/// Refuses a session that was revoked. One read of the store while no session at all was
+/// revoked since the last look at this one.
+///
+/// # Errors
+/// [`Error::SessionRevoked`], [`Error::RevocationUnavailable`].
+pub(crate) async fn check(
+    session: &Session,
+    instance: &Instance,
+    ports: Ports<'_>,
+) -> Result<(), Error> {
+    if instance.config.session.skip_revocation {
+        return Ok(());
+    }
+    let watermark = get(WATERMARK, ports).await?;
+    if instance
+        .checked
+        .borrow_mut()
+        .contains(&session.id, &watermark)
+    {
+        return Ok(());
+    }
+    for revoked in of_session(session) {
+        if let Some(mark) = mark(&revoked, instance, ports).await?
+            && revoked.ends(session, &mark)
+        {
+            return Err(Error::SessionRevoked);
+        }
+    }
+    instance
+        .checked
+        .borrow_mut()
+        .insert(&session.id, &watermark);
+    Ok(())
+}
+
+/// Lets a new session know the marks of its person, which are about former sessions.
+///
+/// # Errors
+/// [`Error::SessionRevoked`] when the provider's session is over already,
+/// [`Error::RevocationUnavailable`].
+pub(crate) async fn note_at_login(
+    session: &mut Session,
+    instance: &Instance,
+    ports: Ports<'_>,
+) -> Result<(), Error> {
+    if instance.config.session.skip_revocation {
+        return Ok(());
+    }
+    let mut known = Vec::new();
+    for revoked in of_session(session) {
+        match revoked {
+            // Made a moment ago: nobody can have revoked it.
+            Revoked::Session { .. } => {}
+            Revoked::ProviderSession { .. } => {
+                if mark(&revoked, instance, ports).await?.is_some() {
+                    return Err(Error::SessionRevoked);
+                }
+            }
+            Revoked::Subject { .. } | Revoked::SubjectWithoutSid { .. } => {
+                known.extend(mark(&revoked, instance, ports).await?.map(|mark| mark.id));
+            }
+        }
+    }
+    session.known_marks = known;
+    Ok(())
+}
+
+/// Ends what `revoked` names, on every machine that shares the store.
+///
+/// # Errors
+/// [`Error::RevocationUnavailable`], [`Error::Internal`]; then it may have ended or not.
+pub(crate) async fn revoke(
+    revoked: &[Revoked<'_>],
+    instance: &Instance,
+    ports: Ports<'_>,
+) -> Result<(), Error> {
+    if instance.config.session.skip_revocation {
+        return Ok(());
+    }
+    for one in revoked {
+        set(&one.key(), instance, ports).await?;
+    }
+    // Last: who reads the new watermark must find the marks.
+    set(WATERMARK, instance, ports).await
+}
+
+async fn mark(
+    revoked: &Revoked<'_>,
+    instance: &Instance,
+    ports: Ports<'_>,
+) -> Result<Option<Mark>, Error> {
+    let key = revoked.key();
+    let Some(value) = get(&key, ports).await? else {
+        return Ok(None);
+    };
+    let mark = Mark::read(&value, &key, &instance.ring);
+    if !mark.genuine {
+        // It counts all the same; the operator should know.
+        ports.events.emit(&Event {
+            code: "revocation_mark_unverified",
+            request_id: String::new(),
+            fields: vec![("key", key)],
+        });
+    }
+    Ok(Some(mark))
+}
+
+async fn get(key: &str, ports: Ports<'_>) -> Result<Option<Vec<u8>>, Error> {
+    let value = ports.key_value.get(key).await;
+    value.map_err(|_| Error::RevocationUnavailable)
+}
+
+async fn set(key: &str, instance: &Instance, ports: Ports<'_>) -> Result<(), Error> {
+    let value = Mark::value(random(ports)?, key, &instance.ring);
+    let done = ports.key_value.set(key, &value).await;
+    done.map_err(|_| Error::RevocationUnavailable)
+}

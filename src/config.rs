@@ -2,6 +2,8 @@
 //! said. Every problem is reported at once. Unset means refuse; what weakens a check is named
 //! `danger_*`.
 
+mod client;
+mod credential;
 mod entries;
 mod login;
 mod preset;
@@ -10,6 +12,7 @@ mod routes;
 
 use std::fmt;
 
+pub use crate::config::credential::{Credential, Grant};
 use crate::jose::Algorithm;
 pub use crate::oauth::access_token::TokenIssuer;
 use crate::oauth::authorization::Prompt;
@@ -17,7 +20,7 @@ use crate::oidc::requirements::Requirements;
 use crate::policy::{Matcher, Route};
 use crate::session::SessionLimits;
 use crate::time::{Leeway, Lifetime};
-use crate::url::{Issuer, Origin};
+use crate::url::{HttpsUrl, Issuer, Origin};
 
 /// The whole configuration.
 #[derive(Debug)]
@@ -30,6 +33,8 @@ pub struct Config {
     pub providers: Vec<Provider>,
     /// Whose access tokens count, in the order of their names.
     pub issuers: Vec<TokenIssuer>,
+    /// What airside is at each of `issuers`, in their order.
+    pub issuer_clients: Vec<Option<IssuerClient>>,
     /// Where requests go, in the order of their names.
     pub upstreams: Vec<Upstream>,
     /// What each path needs.
@@ -192,6 +197,28 @@ pub struct Upstream {
     pub first_byte_timeout: Lifetime,
     /// How long it may pause within its answer.
     pub between_bytes_timeout: Lifetime,
+    /// What airside shows to it.
+    pub credential: Credential,
+}
+
+/// airside as a client of a token issuer: it asks about tokens there, or for tokens of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuerClient {
+    /// Who airside is there.
+    pub client_id: String,
+    /// How airside proves it; never `None`.
+    pub client_authentication: ClientAuthentication,
+    /// Whether opaque tokens of the issuer are asked about.
+    pub introspection: Option<Introspection>,
+}
+
+/// How a token issuer is asked about opaque tokens (RFC 7662).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Introspection {
+    /// Where, if not where the metadata says.
+    pub endpoint: Option<HttpsUrl>,
+    /// An answer without `sub` is about a token of the client itself.
+    pub client_tokens: bool,
 }
 
 /// One thing wrong with the configuration. Never shows a secret: none is in the file.

@@ -1,8 +1,10 @@
 //! The entries of the configuration but the routes: session, providers, issuers, upstreams.
 
+use crate::config::client::{self, Public};
+use crate::config::credential::{self, Credential};
 use crate::config::read::Table;
 use crate::config::{
-    ClientAuthentication, IdTokenHint, Logout, Provider, TokenIssuer, Upstream, login, preset,
+    IdTokenHint, IssuerClient, Logout, Provider, TokenIssuer, Upstream, login, preset,
 };
 use crate::jose::Algorithm;
 use crate::session::SessionLimits;
@@ -70,44 +72,7 @@ pub(super) fn provider(name: &str, table: &Table<'_, '_>, several: bool) -> Opti
     );
     let preset = preset::read(table, issuer.as_ref());
     let client_id = table.required_text("client_id", "the client_id registered at the provider");
-    let secret = table.non_empty("client_secret_variable", "the name of a Spin variable");
-    let variable_expected =
-        "missing; expected the name of the Spin variable that holds the client secret";
-    let need = |variable: Option<String>| {
-        if table.get("client_secret_variable").is_none() {
-            table.problem("client_secret_variable", variable_expected);
-        }
-        variable
-    };
-    let method: Option<String> = table.required(
-        "client_authentication",
-        "client_secret_basic, client_secret_post or none",
-    );
-    let client_authentication = match method.as_deref() {
-        Some("client_secret_basic") => {
-            need(secret).map(|variable| ClientAuthentication::ClientSecretBasic { variable })
-        }
-        Some("client_secret_post") => {
-            need(secret).map(|variable| ClientAuthentication::ClientSecretPost { variable })
-        }
-        Some("none") => {
-            if table.get("client_secret_variable").is_some() {
-                table.problem(
-                    "client_secret_variable",
-                    "not used with client_authentication = \"none\"",
-                );
-            }
-            Some(ClientAuthentication::None)
-        }
-        Some(_) => {
-            table.problem(
-                "client_authentication",
-                "expected client_secret_basic, client_secret_post or none",
-            );
-            None
-        }
-        None => None,
-    };
+    let client_authentication = client::authentication(table, Public::Allowed);
     let scope_list = || {
         vec![
             "openid".to_owned(),
@@ -129,16 +94,7 @@ pub(super) fn provider(name: &str, table: &Table<'_, '_>, several: bool) -> Opti
         );
     }
     let audience = table.non_empty("audience", "the API's identifier");
-    let resource: Vec<String> = table.list("resource", "absolute URIs (RFC 8707)", Vec::new);
-    if resource
-        .iter()
-        .any(|uri| uri.contains('#') || !uri.contains(':'))
-    {
-        table.problem(
-            "resource",
-            "expected absolute URIs without fragment (RFC 8707)",
-        );
-    }
+    let resource = resources(table, "resource");
     let id_token_algorithms = algorithms(table, "id_token_algorithms");
     let additional_audiences = table.list("additional_audiences", "audiences", Vec::new);
     let claims = table.list("claims", "claim names", || {
@@ -192,6 +148,18 @@ pub(super) fn provider(name: &str, table: &Table<'_, '_>, several: bool) -> Opti
     })
 }
 
+/// A list of `resource` values (RFC 8707 section 2).
+pub(super) fn resources(table: &Table<'_, '_>, name: &'static str) -> Vec<String> {
+    let list: Vec<String> = table.list(name, "absolute URIs (RFC 8707)", Vec::new);
+    if list
+        .iter()
+        .any(|uri| uri.contains('#') || !uri.contains(':'))
+    {
+        table.problem(name, "expected absolute URIs without fragment (RFC 8707)");
+    }
+    list
+}
+
 /// RFC 6749 section 3.3: `scope-token`.
 pub(super) fn is_scope(scope: &str) -> bool {
     !scope.is_empty()
@@ -204,7 +172,7 @@ pub(super) fn issuer(
     name: String,
     table: &Table<'_, '_>,
     dangers: &mut Vec<String>,
-) -> Option<TokenIssuer> {
+) -> Option<(TokenIssuer, Option<IssuerClient>)> {
     let issuer: Option<Issuer> =
         table.required("issuer", "the issuer, exactly as in its access tokens");
     if issuer.as_ref().is_some_and(preset::has_no_access_tokens) {
@@ -216,19 +184,22 @@ pub(super) fn issuer(
     let algorithms = algorithms(table, "algorithms");
     let danger_any_typ = table.danger("danger_any_typ", dangers);
     let leeway = leeway(table);
+    let client = client::of_issuer(table);
     table.finish();
-    Some(TokenIssuer {
+    let issuer = TokenIssuer {
         name,
         issuer: issuer?,
         algorithms,
         danger_any_typ,
         leeway,
-    })
+    };
+    Some((issuer, client))
 }
 
 pub(super) fn upstream(
     name: String,
     table: &Table<'_, '_>,
+    issuers: &[(&str, bool)],
     dangers: &mut Vec<String>,
 ) -> Option<Upstream> {
     let plaintext = table.danger("danger_plaintext", dangers);
@@ -256,6 +227,18 @@ pub(super) fn upstream(
     let connect_timeout = seconds("connect_timeout_seconds", 5);
     let first_byte_timeout = seconds("first_byte_timeout_seconds", 60);
     let between_bytes_timeout = seconds("between_bytes_timeout_seconds", 60);
+    let credential = credential::read(table, issuers);
+    let plaintext_credential = table.danger("danger_plaintext_credential", dangers);
+    let exposed = |origin: &Origin| origin.as_str().parse::<Origin>().is_err();
+    if credential != Credential::None
+        && !plaintext_credential
+        && origin.as_ref().is_some_and(exposed)
+    {
+        table.problem(
+            "credential",
+            "a token over plain http to another machine needs danger_plaintext_credential = true",
+        );
+    }
     table.finish();
     Some(Upstream {
         name,
@@ -263,5 +246,6 @@ pub(super) fn upstream(
         connect_timeout,
         first_byte_timeout,
         between_bytes_timeout,
+        credential,
     })
 }

@@ -359,8 +359,12 @@ pub(super) fn config(text: &str) -> Result<Config, Vec<Problem>> {
         .collect();
     login::sharing(&provider_tables, &providers);
     let mut issuers: Vec<(String, Option<TokenIssuer>)> = Vec::new();
+    let mut issuer_clients = Vec::new();
     for (name, table) in root.named("issuers") {
-        let issuer = issuer(name.clone(), &table, &mut dangers);
+        let (issuer, client) = issuer(name.clone(), &table, &mut dangers).unzip();
+        // Said there, even if not right: one problem is enough.
+        let is_client = table.get("client_id").is_some();
+        issuer_clients.push((client.flatten(), is_client));
         let same = |other: &TokenIssuer| issuer.as_ref().is_some_and(|i| i.issuer == other.issuer);
         if issuers
             .iter()
@@ -372,12 +376,23 @@ pub(super) fn config(text: &str) -> Result<Config, Vec<Problem>> {
         }
         issuers.push((name, issuer));
     }
+    let known: Vec<(&str, bool)> = issuers
+        .iter()
+        .zip(&issuer_clients)
+        .map(|((name, _), (_, is_client))| (name.as_str(), *is_client))
+        .collect();
     let upstreams: Vec<(String, Option<Upstream>)> = root
         .named("upstreams")
         .into_iter()
-        .map(|(name, table)| (name.clone(), upstream(name, &table, &mut dangers)))
+        .map(|(name, table)| (name.clone(), upstream(name, &table, &known, &mut dangers)))
         .collect();
     let names = routes::Names {
+        token_upstreams: upstreams
+            .iter()
+            .filter_map(|(_, upstream)| upstream.as_ref())
+            .filter(|upstream| upstream.credential.needs_access_token())
+            .map(|upstream| upstream.name.as_str())
+            .collect(),
         issuers: issuers.iter().map(|(name, _)| name.as_str()).collect(),
         upstreams: upstreams.iter().map(|(name, _)| name.as_str()).collect(),
         client_ids: providers
@@ -398,6 +413,10 @@ pub(super) fn config(text: &str) -> Result<Config, Vec<Problem>> {
             issuers: issuers
                 .into_iter()
                 .filter_map(|(_, issuer)| issuer)
+                .collect(),
+            issuer_clients: issuer_clients
+                .into_iter()
+                .map(|(client, _)| client)
                 .collect(),
             upstreams: upstreams
                 .into_iter()

@@ -11,6 +11,8 @@ use crate::url::PathPattern;
 pub(super) struct Names<'c> {
     pub(super) issuers: Vec<&'c str>,
     pub(super) upstreams: Vec<&'c str>,
+    /// Those that are shown a credential made from the caller's access token.
+    pub(super) token_upstreams: Vec<&'c str>,
     pub(super) client_ids: Vec<&'c str>,
     pub(super) has_provider: bool,
 }
@@ -90,6 +92,16 @@ fn route(table: &Table<'_, '_>, names: &Names<'_>) -> Option<Route> {
         }
     }
     let upstream = reference(table, "upstream", &names.upstreams);
+    let name = upstream.and_then(|index| names.upstreams.get(index));
+    if matches!(access, Some(Access::Login))
+        && name.is_some_and(|name| names.token_upstreams.contains(name))
+    {
+        table.problem(
+            "upstream",
+            "its credential is made from an access token that was checked, and login routes \
+             check none: expected access = \"token\", or another upstream",
+        );
+    }
     table.finish();
     Some(Route {
         path: path?,

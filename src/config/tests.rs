@@ -120,12 +120,69 @@ fn what_is_said_arrives() {
         "session.danger_skip_revocation",
         "issuers.corp.danger_any_typ",
         "upstreams.api.danger_plaintext",
+        "upstreams.api.danger_plaintext_credential",
     ];
     assert_eq!(config.dangers, dangers);
     match &config.routes[0].access {
         Access::Token(rule) => assert_eq!(rule.scopes, ["read", "write"]),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn clients_at_issuers_and_credentials_arrive() {
+    let text = include_str!("../../testdata/config/good/every-key.toml");
+    let config = Config::parse(text).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let variable = "gate_secret".to_owned();
+    let client = IssuerClient {
+        client_id: "gate".into(),
+        client_authentication: ClientAuthentication::ClientSecretBasic { variable },
+        introspection: Some(Introspection {
+            endpoint: "https://login.example.com/tenant/introspect".parse().ok(),
+            client_tokens: true,
+        }),
+    };
+    assert_eq!(config.issuer_clients, [Some(client)]);
+    let credential = |name: &str| {
+        let named = |upstream: &&Upstream| upstream.name == name;
+        &config
+            .upstreams
+            .iter()
+            .find(named)
+            .expect("upstream")
+            .credential
+    };
+    let grant = Grant {
+        issuer: 0,
+        scopes: vec!["write".into()],
+        audience: Some("https://api.internal".into()),
+        resource: vec!["urn:example:api".into()],
+    };
+    assert_eq!(*credential("api"), Credential::ClientCredentials(grant));
+    let jwt = "urn:ietf:params:oauth:token-type:jwt".to_owned();
+    let exchange = Credential::TokenExchange {
+        grant: Grant {
+            issuer: 0,
+            scopes: Vec::new(),
+            audience: None,
+            resource: Vec::new(),
+        },
+        subject_token_type: jwt.clone(),
+        requested_token_type: jwt,
+    };
+    assert_eq!(*credential("billing"), exchange);
+    assert_eq!(*credential("reports"), Credential::AccessToken);
+}
+
+#[test]
+fn a_credential_over_plain_http_to_another_machine_has_a_danger_key() {
+    let danger = "danger_plaintext_credential = true\n";
+    check("with it", danger, danger, &[]);
+    check("without", danger, "", &["upstreams.api.credential"]);
+    let text = include_str!("../../testdata/config/good/every-key.toml")
+        .replace(danger, "")
+        .replace("http://api.internal:8080", "http://127.0.0.1:8080");
+    assert_eq!(Config::parse(&text).err(), None, "loopback");
 }
 
 /// A change to `every-key.toml`, and the keys that are then wrong (none: still accepted).

@@ -96,7 +96,15 @@ pub(crate) fn needs(config: &str) -> Result<Needs> {
                 .filter_map(|(key, item)| Some((key, item.as_str()?)))
             {
                 let reason = format!("{section}.{name}.{key}");
+                let of_issuer = section == "issuers";
                 if let Some(origin) = origin(value).filter(|_| names_a_peer(key)) {
+                    // The gate fetches keys of an issuer and has no business at its endpoints.
+                    let at_endpoint = of_issuer && key.ends_with("_endpoint");
+                    let peer = if at_endpoint {
+                        Peer::IssuerEndpoints
+                    } else {
+                        peer
+                    };
                     needs
                         .hosts
                         .entry(peer)
@@ -104,7 +112,12 @@ pub(crate) fn needs(config: &str) -> Result<Needs> {
                         .entry(origin)
                         .or_insert(reason);
                 } else if key.ends_with("_variable") {
-                    let variables = needs.variables.entry(Secret::ClientCredential).or_default();
+                    let secret = if of_issuer {
+                        Secret::IssuerClientCredential
+                    } else {
+                        Secret::ClientCredential
+                    };
+                    let variables = needs.variables.entry(secret).or_default();
                     variables.entry(value.to_owned()).or_insert(reason);
                 }
             }

@@ -19,6 +19,8 @@ pub(crate) struct Permissions {
 /// Somebody a component talks to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Peer {
+    /// Endpoints of issuers of access tokens that are not at the issuer's own origin.
+    IssuerEndpoints,
     /// Providers of ID tokens: metadata, key sets, their endpoints.
     Providers,
     /// Issuers of access tokens: key sets.
@@ -34,6 +36,8 @@ pub(crate) enum Peer {
 pub(crate) enum Secret {
     /// What proves airside to a provider.
     ClientCredential,
+    /// What proves airside to a token issuer: for introspection and for tokens of its own.
+    IssuerClientCredential,
     /// What seals sessions and transactions.
     SessionKeys,
 }
@@ -120,8 +124,12 @@ pub(crate) const TABLE: [Permissions; 6] = [
     Permissions {
         component: "tokens",
         routes: &[],
-        outbound: &[Peer::Providers, Peer::TokenIssuers],
-        secrets: &[Secret::SessionKeys, Secret::ClientCredential],
+        outbound: &[Peer::IssuerEndpoints, Peer::Providers, Peer::TokenIssuers],
+        secrets: &[
+            Secret::SessionKeys,
+            Secret::ClientCredential,
+            Secret::IssuerClientCredential,
+        ],
     },
     Permissions {
         component: "authorize",
@@ -183,6 +191,8 @@ mod tests {
                 "{}",
                 row.component
             );
+            let may = row.secrets.contains(&Secret::IssuerClientCredential);
+            assert_eq!(may, row.component == "tokens", "{}", row.component);
         }
     }
 }

@@ -104,6 +104,63 @@ fn the_gate_must_not_be_granted_the_client_secret_under_any_name() {
 }
 
 #[test]
+fn what_a_client_at_an_issuer_needs_is_needed_by_tokens_alone() {
+    let (config, manifest) = files();
+    let config = replaced(
+        &config,
+        "[issuers.demo]\n",
+        "[issuers.demo]\nintrospection = true\nclient_id = \"gate\"\n\
+         introspection_endpoint = \"https://introspection.example/i\"\n\
+         client_authentication = \"client_secret_basic\"\n\
+         client_secret_variable = \"gate_secret\"\n",
+    );
+    check(
+        &config,
+        &manifest,
+        &[
+            ("spin.toml: [component.tokens] allowed_outbound_hosts", true),
+            ("spin.toml: [component.tokens] variables", true),
+            ("spin.toml: [variables]", true),
+        ],
+    );
+    let grant = |component: &str| {
+        let table = format!("[component.{component}.variables]\n");
+        let line = format!("{table}gate_secret = \"{{{{ gate_secret }}}}\"\n");
+        replaced(&manifest, &table, &line)
+    };
+    for (component, place) in [
+        ("authorize", "spin.toml: [component.authorize] variables"),
+        ("callback", "spin.toml: [component.callback] variables"),
+    ] {
+        let granted = judge(&config, &grant(component));
+        let refused = |problem: &&Problem| problem.place == place && problem.add.is_none();
+        assert_eq!(granted.iter().filter(refused).count(), 1, "{granted:#?}");
+    }
+}
+
+#[test]
+fn an_issuer_whose_opaque_tokens_cannot_be_asked_about_is_refused() {
+    let (config, manifest) = files();
+    let config = replaced(
+        &config,
+        "[issuers.demo]\nissuer = \"http://127.0.0.1:3001\"",
+        "[issuers.demo]\nissuer = \"https://accounts.google.com\"\nintrospection = true\n\
+         client_id = \"gate\"\nclient_authentication = \"client_secret_basic\"\n\
+         client_secret_variable = \"client_secret\"",
+    );
+    let places: Vec<_> = judge(&config, &manifest)
+        .into_iter()
+        .map(|problem| problem.place)
+        .filter(|place| place.starts_with("airside.toml"))
+        .collect();
+    let line = 1 + config.lines().take_while(|l| !l.contains("google")).count();
+    assert_eq!(
+        places,
+        [format!("airside.toml, line {line}: issuers.demo.issuer")]
+    );
+}
+
+#[test]
 fn tokens_stays_private_and_every_route_leads_somewhere() {
     let (config, manifest) = files();
     let public = replaced(&manifest, "{ private = true }", "\"/tokens\"");

@@ -82,11 +82,22 @@ pub fn refusal(response: &Response<Bytes>) -> (TokenError, Option<String>) {
     (error, name.map(str::to_owned))
 }
 
-/// Reads the response to a code exchange.
+/// What every grant is answered with (RFC 6749 section 5.1).
+#[derive(Clone, Debug)]
+pub struct Granted {
+    /// Opaque here; visible ASCII.
+    pub access_token: Secret<String>,
+    /// Its life, if the provider said.
+    pub expires_in: Option<Lifetime>,
+}
+
+/// Reads what every grant is answered with, and the whole answer.
 ///
 /// # Errors
 /// [`TokenError`]; free text of the provider is not kept.
-pub fn read_code_exchange(response: &Response<Bytes>) -> Result<TokenResponse, TokenError> {
+pub(super) fn read_grant(
+    response: &Response<Bytes>,
+) -> Result<(Granted, Map<String, Value>), TokenError> {
     if response.status() != StatusCode::OK {
         return Err(refusal(response).0);
     }
@@ -104,17 +115,39 @@ pub fn read_code_exchange(response: &Response<Bytes>) -> Result<TokenResponse, T
         Some(Value::String(text)) => Some(text.parse().map_err(|_| TokenError::Malformed)?),
         Some(value) => Some(value.as_u64().ok_or(TokenError::Malformed)?),
     };
+    let access_token = text(&object, "access_token")?.ok_or(TokenError::Malformed)?;
+    // RFC 6749 appendix A.12: only such a token can stand in a header.
+    if !access_token.bytes().all(|b| matches!(b, b' '..=b'~')) {
+        return Err(TokenError::Malformed);
+    }
+    let granted = Granted {
+        access_token: Secret::from(access_token),
+        expires_in: expires_in.map(Lifetime::from_secs),
+    };
+    Ok((granted, object))
+}
+
+/// Reads the response to a code exchange.
+///
+/// # Errors
+/// [`TokenError`].
+pub fn read_code_exchange(response: &Response<Bytes>) -> Result<TokenResponse, TokenError> {
+    let (granted, object) = read_grant(response)?;
     let secret = |name| Ok::<_, TokenError>(text(&object, name)?.map(Secret::<String>::from));
     Ok(TokenResponse {
-        access_token: secret("access_token")?.ok_or(TokenError::Malformed)?,
-        expires_in: expires_in.map(Lifetime::from_secs),
+        access_token: granted.access_token,
+        expires_in: granted.expires_in,
         id_token: secret("id_token")?.ok_or(TokenError::Malformed)?,
         refresh_token: secret("refresh_token")?,
         scope: text(&object, "scope")?.map(str::to_owned),
     })
 }
 
-fn text<'a>(object: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, TokenError> {
+/// The string `name`; an empty one counts as absent.
+pub(super) fn text<'a>(
+    object: &'a Map<String, Value>,
+    name: &str,
+) -> Result<Option<&'a str>, TokenError> {
     match object.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) if text.is_empty() => Ok(None),
@@ -189,6 +222,7 @@ mod tests {
             ("access_token", Value::Null, TokenError::Malformed),
             ("access_token", json!(""), TokenError::Malformed),
             ("access_token", json!(1), TokenError::Malformed),
+            ("access_token", json!("a\r\nb"), TokenError::Malformed),
             ("id_token", Value::Null, TokenError::Malformed),
             ("expires_in", json!(-1), TokenError::Malformed),
             ("expires_in", json!("soon"), TokenError::Malformed),

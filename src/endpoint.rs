@@ -1,6 +1,7 @@
 //! The endpoints: requests in, responses out, with the ports awaited here and nowhere else.
 
 pub mod authorize;
+mod backchannel_logout;
 pub mod callback;
 pub mod client;
 pub mod discovery;

@@ -10,6 +10,7 @@ use crate::oauth::authorization::{AuthorizationResponseError, ProviderError};
 use crate::oauth::bearer::BearerError;
 use crate::oauth::metadata::MetadataError;
 use crate::oauth::token::TokenError;
+use crate::oidc::backchannel_logout::LogoutTokenError;
 use crate::oidc::id_token::IdTokenError;
 use crate::oidc::requirements::RequirementError;
 use crate::oidc::userinfo::UserInfoError;
@@ -87,6 +88,9 @@ pub enum Error {
     /// The `state` of a return from a logout is none that was sent to a provider.
     #[error("state of a logout not ours")]
     LogoutState,
+    /// The logout token ends nothing.
+    #[error("logout token refused: {0}")]
+    LogoutToken(#[from] LogoutTokenError),
     /// The path has other methods.
     #[error("method not allowed")]
     MethodNotAllowed {
@@ -108,6 +112,9 @@ pub enum Error {
     /// The provider refused the login.
     #[error("provider answered with an error")]
     Provider(ProviderError),
+    /// A back-channel logout where `danger_skip_revocation` is on: nothing could be ended.
+    #[error("revocation is switched off")]
+    RevocationOff,
     /// Whether the session was revoked cannot be known, or not be recorded.
     #[error("revocation marks unavailable")]
     RevocationUnavailable,
@@ -294,6 +301,20 @@ impl Error {
             Error::Internal => "internal",
             Error::LoginRequest => "login_request_malformed",
             Error::LogoutState => "logout_state",
+            Error::LogoutToken(error) => match error {
+                LogoutTokenError::Audience => "logout_token_aud",
+                LogoutTokenError::Claims => "logout_token_claims",
+                LogoutTokenError::Events => "logout_token_events",
+                LogoutTokenError::Expired => "logout_token_expired",
+                LogoutTokenError::Issuer => "logout_token_iss",
+                LogoutTokenError::Jws(_) => "logout_token_signature",
+                LogoutTokenError::Malformed => "logout_token_malformed",
+                LogoutTokenError::Nonce => "logout_token_nonce",
+                LogoutTokenError::NotYetValid => "logout_token_not_yet_valid",
+                LogoutTokenError::Replayed => "logout_token_replayed",
+                LogoutTokenError::Subject => "logout_token_subject",
+                LogoutTokenError::Typ => "logout_token_typ",
+            },
             Error::MethodNotAllowed { .. } => "method_not_allowed",
             Error::NoCredential => "no_credential",
             Error::NoRoute => "no_route",
@@ -309,6 +330,7 @@ impl Error {
                 ProviderError::Other => "provider_error",
                 ProviderError::Unavailable => "provider_unavailable",
             },
+            Error::RevocationOff => "revocation_off",
             Error::RevocationUnavailable => "revocation_unavailable",
             Error::SessionExpired => "session_expired",
             Error::SessionRevoked => "session_revoked",

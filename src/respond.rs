@@ -106,7 +106,18 @@ pub fn error_with_login(
 ) -> Response<Bytes> {
     let row = row(error);
     let mut response = match audience {
-        Audience::Api => problem(&row, error.code(), request_id),
+        Audience::Api => match error {
+            // OpenID Connect Back-Channel Logout 1.0 section 2.8: as at a token endpoint.
+            Error::LogoutToken(_) => json(
+                row.status,
+                &json!({
+                    "error": "invalid_request",
+                    "error_description": row.detail,
+                    "request_id": request_id,
+                }),
+            ),
+            _ => problem(&row, error.code(), request_id),
+        },
         Audience::Browser => page::render(&Page {
             status: row.status,
             heading: row.heading,

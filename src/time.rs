@@ -67,6 +67,11 @@ impl Leeway {
         Leeway(Lifetime::from_secs(seconds))
     }
 
+    /// As a length of time.
+    pub const fn as_lifetime(self) -> Lifetime {
+        self.0
+    }
+
     /// True when something that ends at `exp` has ended at `now` (`now` is not before `exp`).
     pub const fn is_past(self, exp: UnixTime, now: UnixTime) -> bool {
         exp.plus(self.0).as_secs() <= now.as_secs()

@@ -8,7 +8,9 @@ use http::{Request, Response, StatusCode};
 
 use crate::config::Logout;
 use crate::encoding::{base64url_decode, base64url_encode};
+use crate::endpoint::backchannel_logout::backchannel_logout;
 use crate::endpoint::instance::Instance;
+use crate::endpoint::tokens::revoke;
 use crate::endpoint::{
     LOGGED_OUT_PATH, discovery, plain_path, random, refuse, request_id, require_method, revocation,
 };
@@ -36,7 +38,10 @@ pub async fn logout(
             Audience::Browser,
         ),
         LOGGED_OUT_PATH => (back_from_provider(&request, instance), Audience::Browser),
-        "/auth/backchannel-logout" => (Err(Error::NotYet), Audience::Api),
+        "/auth/backchannel-logout" => (
+            backchannel_logout(&request, instance, ports, now).await,
+            Audience::Api,
+        ),
         _ => (Err(Error::NoRoute), Audience::Browser),
     };
     answer.unwrap_or_else(|error| refuse(&error, audience, Vec::new(), ports, Vec::new()))
@@ -76,6 +81,9 @@ async fn log_out(
     };
     let revoked = [Revoked::Session { id: &session.id }];
     let recorded = revocation::revoke(&revoked, instance, ports).await;
+    if let Some(provider) = instance.config.provider(&session.provider) {
+        revoke(&session, provider, instance, ports).await;
+    }
     let end_session = end_session_url(&session, instance, ports, now).await;
     let end_session = end_session.map(|(url, _)| url);
     if let Err(error) = recorded {

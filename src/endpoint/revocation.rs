@@ -9,7 +9,7 @@ use crate::endpoint::random;
 use crate::error::Error;
 use crate::ports::{Event, Ports};
 use crate::session::Session;
-use crate::session::revocation::{Mark, Revoked, WATERMARK, of_session};
+use crate::session::revocation::{Mark, Revoked, WATERMARK, logout_token_key, of_session};
 
 /// Refuses a session that was revoked. One read of the store while no session at all was
 /// revoked since the last look at this one.
@@ -95,6 +95,27 @@ pub(crate) async fn revoke(
     }
     // Last: who reads the new watermark must find the marks.
     set(WATERMARK, instance, ports).await
+}
+
+/// True when the logout token `jti` of `issuer` was used before.
+///
+/// # Errors
+/// [`Error::RevocationUnavailable`].
+pub(crate) async fn is_used(issuer: &str, jti: &str, ports: Ports<'_>) -> Result<bool, Error> {
+    Ok(get(&logout_token_key(issuer, jti), ports).await?.is_some())
+}
+
+/// Remembers the logout token `jti` of `issuer` as used.
+///
+/// # Errors
+/// [`Error::RevocationUnavailable`], [`Error::Internal`].
+pub(crate) async fn set_used(
+    issuer: &str,
+    jti: &str,
+    instance: &Instance,
+    ports: Ports<'_>,
+) -> Result<(), Error> {
+    set(&logout_token_key(issuer, jti), instance, ports).await
 }
 
 async fn mark(

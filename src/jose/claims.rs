@@ -52,6 +52,11 @@ impl Claims {
         self.0.get(name).filter(|value| !value.is_null())
     }
 
+    /// True when the member `name` is there, JSON `null` included.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// The string claim `name`.
     ///
     /// # Errors

@@ -227,6 +227,12 @@ pub(super) fn row(error: &Error) -> Row {
             "The address did not come from a sign-out of this site. Whether you are signed in has not changed.",
             Action::Home,
         ),
+        Error::LogoutToken(_) => page(
+            StatusCode::BAD_REQUEST,
+            "The request does not fit",
+            "The logout token is not valid here.",
+            Action::Home,
+        ),
         Error::MethodNotAllowed { .. } => page(
             StatusCode::METHOD_NOT_ALLOWED,
             "The request does not fit",
@@ -244,7 +250,7 @@ pub(super) fn row(error: &Error) -> Row {
                 Action::SignIn,
             )
         },
-        Error::NotYet => page(
+        Error::NotYet | Error::RevocationOff => page(
             StatusCode::NOT_IMPLEMENTED,
             "Not available",
             "This is not available yet.",

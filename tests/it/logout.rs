@@ -1,9 +1,11 @@
 //! The `logout` component on fakes.
 
+use std::rc::Rc;
+
 use airside::ports::HttpError;
 use http::Method;
 
-use crate::app::{App, body, check, location};
+use crate::app::{App, ISSUER, body, check, location};
 
 const SAME: [(&str, &str); 1] = [("sec-fetch-site", "same-origin")];
 
@@ -201,8 +203,8 @@ fn the_other_paths_and_methods_of_the_component() {
     assert_eq!(app.navigate("/auth/logged-out/").status(), 200);
     check(
         &app.navigate("/auth/backchannel-logout"),
-        501,
-        "not_yet",
+        405,
+        "method_not_allowed",
         "back-channel",
     );
     check(&app.navigate("/auth/logout/x"), 404, "no_route", "below");
@@ -213,4 +215,39 @@ fn the_other_paths_and_methods_of_the_component() {
         .get("allow")
         .and_then(|value| value.to_str().ok());
     assert_eq!(allow, Some("GET, HEAD, POST"));
+}
+
+#[test]
+fn the_tokens_are_revoked_at_the_provider_and_nobody_waits_for_one_that_is_down() {
+    let revoke = format!("{ISSUER}/revoke");
+    let tokens = Rc::new(App::new());
+    tokens.advertise(serde_json::json!({ "revocation_endpoint": revoke }));
+    tokens.world.http.json(&revoke, "");
+    let app = App::new();
+    app.connect_tokens("revoke", Rc::clone(&tokens));
+    app.log_in();
+    app.world.events.take();
+    assert_eq!(post(&app, &SAME).status(), 303);
+    assert_eq!(app.world.events.codes(), ["logout"]);
+    let sent = tokens.world.http.requests();
+    let sent: Vec<&[u8]> = sent
+        .iter()
+        .filter(|request| request.uri() == revoke.as_str())
+        .map(|request| request.body().as_ref())
+        .collect();
+    let text = |body: &[u8]| String::from_utf8_lossy(body).into_owned();
+    assert_eq!(sent.len(), 2);
+    assert!(text(sent[0]).starts_with("token=rt-secret&token_type_hint=refresh_token"));
+    assert!(text(sent[1]).starts_with("token=at-secret&token_type_hint=access_token"));
+
+    // Without a session there is nothing to revoke.
+    assert_eq!(post(&app, &SAME).status(), 303);
+    assert_eq!(tokens.world.http.count(&revoke), 2);
+
+    tokens.world.http.fail(&revoke, HttpError::Unreachable);
+    app.log_in();
+    app.world.events.take();
+    let response = post(&app, &SAME);
+    assert!(location(&response).starts_with("https://op.example/logout?"));
+    assert_eq!(app.world.events.codes(), ["revocation_failed", "logout"]);
 }

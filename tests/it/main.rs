@@ -3,6 +3,7 @@
 mod accounts;
 mod app;
 mod authorize;
+mod backchannel_logout;
 mod callback;
 mod login;
 mod logout;

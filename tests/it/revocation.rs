@@ -1,5 +1,7 @@
 //! Revocation marks on fakes: who is refused, when, and at what price.
 
+use std::rc::Rc;
+
 use airside::endpoint::Instance;
 use airside::session::revocation::WATERMARK;
 use http::{Method, Response};
@@ -130,6 +132,7 @@ fn a_logout_that_cannot_be_recorded_says_so_and_still_takes_the_cookies() {
     let app = App::new();
     app.log_in();
     let copy = sealed(&app);
+    app.connect_tokens("revoke", Rc::new(App::new()));
     app.world.key_value.set_broken(true);
     app.world.events.take();
     let response = log_out(&app);

@@ -5,7 +5,7 @@
 use thiserror::Error as ThisError;
 
 use crate::jose::{JwsError, KeySelectionError};
-use crate::oauth::access_token::AccessTokenError;
+use crate::oauth::access_token::{AccessTokenError, TokenKind};
 use crate::oauth::authorization::{AuthorizationResponseError, ProviderError};
 use crate::oauth::bearer::BearerError;
 use crate::oauth::metadata::MetadataError;
@@ -151,6 +151,9 @@ pub enum Error {
     /// The upstream cannot be reached, or broke off.
     #[error("upstream unavailable")]
     UpstreamUnavailable,
+    /// A token that is no access token for an API of ours, by what it says of itself.
+    #[error("{0} sent to an API")]
+    WrongToken(TokenKind),
 }
 
 /// Why a request's body cannot be had.
@@ -231,6 +234,7 @@ impl Error {
                 AccessTokenError::Issuer => "access_token_iss",
                 AccessTokenError::Jws(error) => jws_code(error, true),
                 AccessTokenError::NotYetValid => "access_token_not_yet_valid",
+                AccessTokenError::RequiredClaim => "access_token_required_claim",
                 AccessTokenError::Typ => "access_token_typ",
             },
             Error::Account(error) => match error {
@@ -261,6 +265,7 @@ impl Error {
             },
             Error::Credential(error) => match error {
                 BearerError::Duplicate => "credential_duplicate",
+                BearerError::InQuery => "credential_in_query",
                 BearerError::Malformed => "credential_malformed",
                 BearerError::Scheme => "credential_scheme",
             },
@@ -363,6 +368,12 @@ impl Error {
             Error::Upgrade => "upgrade_not_supported",
             Error::UpstreamTimeout => "upstream_timeout",
             Error::UpstreamUnavailable => "upstream_unavailable",
+            Error::WrongToken(kind) => match kind {
+                TokenKind::Id => "id_token_at_api",
+                TokenKind::ProviderApi => "management_token_at_api",
+                TokenKind::Refresh => "refresh_token_at_api",
+                TokenKind::ThirdParty => "third_party_token_at_api",
+            },
         }
     }
 
@@ -374,6 +385,9 @@ impl Error {
             }
             Error::AccessToken(AccessTokenError::Typ) => {
                 "the issuer does not send typ at+jwt (RFC 9068): see danger_any_typ"
+            }
+            Error::AccessToken(AccessTokenError::RequiredClaim) => {
+                "see `required_claims` and `preset` of the issuer"
             }
             Error::Cookie(CookieError::SessionTooLarge) => {
                 "set id_token_hint = \"never\", keep fewer claims, or raise session.max_chunks"

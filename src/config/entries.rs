@@ -4,7 +4,7 @@ use crate::config::client::{self, Public};
 use crate::config::credential::{self, Credential};
 use crate::config::read::Table;
 use crate::config::{
-    IdTokenHint, IssuerClient, Logout, Provider, TokenIssuer, Upstream, login, preset,
+    IdTokenHint, IssuerClient, Logout, Provider, TokenIssuer, Upstream, login, preset, shape,
 };
 use crate::jose::Algorithm;
 use crate::session::SessionLimits;
@@ -185,6 +185,7 @@ pub(super) fn issuer(
     let danger_any_typ = table.danger("danger_any_typ", dangers);
     let leeway = leeway(table);
     let client = client::of_issuer(table);
+    let shape = shape::read(table, issuer.as_ref(), danger_any_typ);
     table.finish();
     let issuer = TokenIssuer {
         name,
@@ -192,6 +193,7 @@ pub(super) fn issuer(
         algorithms,
         danger_any_typ,
         leeway,
+        shape,
     };
     Some((issuer, client))
 }

@@ -61,6 +61,34 @@ pub(super) fn read(table: &Table<'_, '_>, issuer: Option<&Issuer>) -> Option<Pre
     Some(preset)
 }
 
+/// Reads `preset` of a token issuer and judges `issuer` by it.
+pub(super) fn of_issuer(table: &Table<'_, '_>, issuer: Option<&Issuer>) -> Option<Preset> {
+    let words = [
+        ("auth0", Preset::Auth0),
+        ("cognito", Preset::Cognito),
+        ("entra", Preset::Entra),
+        ("keycloak", Preset::Keycloak),
+        ("logto", Preset::Logto),
+        ("okta", Preset::Okta),
+    ];
+    let preset = table.word("preset", &words)?;
+    if let Some(issuer) = issuer
+        && !issuer_fits(preset, issuer.as_str())
+        && !(preset == Preset::Entra && is_entra_v1(issuer.as_str()))
+    {
+        table.problem("issuer", format_args!("expected {}", issuer_form(preset)));
+    }
+    Some(preset)
+}
+
+/// The issuer of access tokens of an API that is registered for version 1.
+fn is_entra_v1(issuer: &str) -> bool {
+    let tenant = issuer.strip_prefix("https://sts.windows.net/");
+    tenant
+        .and_then(|tenant| tenant.strip_suffix('/'))
+        .is_some_and(is_guid)
+}
+
 fn issuer_fits(preset: Preset, issuer: &str) -> bool {
     let segments: Vec<&str> = issuer.split('/').skip(2).collect();
     match (preset, segments.as_slice()) {

@@ -11,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::config::entries::{issuer, provider, session, upstream};
 use crate::config::{Config, Problem, Provider, TokenIssuer, Upstream, login, routes};
+use crate::oauth::access_token::AudienceClaim;
 use crate::policy::Matcher;
 use crate::url::Origin;
 
@@ -394,6 +395,12 @@ pub(super) fn config(text: &str) -> Result<Config, Vec<Problem>> {
             .map(|upstream| upstream.name.as_str())
             .collect(),
         issuers: issuers.iter().map(|(name, _)| name.as_str()).collect(),
+        addressed_to_clients: issuers
+            .iter()
+            .filter_map(|(_, issuer)| issuer.as_ref())
+            .filter(|issuer| issuer.shape.audience == AudienceClaim::ClientId)
+            .map(|issuer| issuer.name.as_str())
+            .collect(),
         upstreams: upstreams.iter().map(|(name, _)| name.as_str()).collect(),
         client_ids: providers
             .iter()

@@ -10,6 +10,8 @@ use crate::url::PathPattern;
 /// What routes may refer to.
 pub(super) struct Names<'c> {
     pub(super) issuers: Vec<&'c str>,
+    /// Issuers whose access tokens name the client where others have `aud`.
+    pub(super) addressed_to_clients: Vec<&'c str>,
     pub(super) upstreams: Vec<&'c str>,
     /// Those that are shown a credential made from the caller's access token.
     pub(super) token_upstreams: Vec<&'c str>,
@@ -117,10 +119,14 @@ fn token_rule(table: &Table<'_, '_>, names: &Names<'_>) -> Option<TokenRule> {
         "audience",
         "the API's own identifier, as in the tokens' aud",
     );
+    let issuer_name = issuer.and_then(|index| names.issuers.get(index));
+    let names_client = issuer_name.is_some_and(|name| names.addressed_to_clients.contains(name));
     if let Some(audience) = &audience
         && names.client_ids.contains(&audience.as_str())
+        && !names_client
     {
-        // The idea everything serves: the two checks never share an audience.
+        // The idea everything serves: the two checks never share an audience. Where `client_id`
+        // stands for `aud`, they do not either: a token with `aud` is refused there.
         table.problem("audience", "is a client_id: then an ID token would open this API. Expected the API's own identifier");
     }
     let scopes: Vec<String> = table.list("scopes", "scope names", Vec::new);

@@ -20,8 +20,10 @@ use crate::endpoint::{discovery, refuse, revocation};
 use crate::error::{Error, SessionTokenMisfit};
 use crate::jose::jws::looks_like_jwt;
 use crate::jose::{Jws, JwsError};
-use crate::oauth::access_token::{self, AccessTokenError, VerifiedAccessToken};
-use crate::oauth::bearer::bearer_token;
+use crate::oauth::access_token::{
+    self, AccessTokenError, AudienceClaim, Refusal, TokenKind, VerifiedAccessToken,
+};
+use crate::oauth::bearer::{BearerError, bearer_token, has_token_in_query};
 use crate::policy::{Access, CheckedPath, DenialReason, Match, Permit, TokenRule, decision};
 use crate::ports::Ports;
 use crate::respond::{self, Audience, LOGIN_PATH, is_same_origin, see_other};
@@ -241,6 +243,10 @@ async fn by_access_token(
     ports: Ports<'_>,
     now: UnixTime,
 ) -> Result<Passage, Error> {
+    // A token in an address ends in logs and histories, and would go on to the upstream.
+    if has_token_in_query(head.uri.query()) {
+        return Err(Error::Credential(BearerError::InQuery));
+    }
     // A header decides alone: the cookie is then not even opened.
     if let Some(token) = bearer_token(&head.headers)? {
         let permit = check(token.expose(), rule, instance, ports, now).await?;
@@ -284,7 +290,8 @@ fn as_session_error(error: Error, session: &Session, now: UnixTime) -> Error {
             reason: DenialReason::Audience,
             ..
         }
-        | Error::IdTokenAtApi { .. } => misfit(SessionTokenMisfit::Audience),
+        | Error::IdTokenAtApi { .. }
+        | Error::WrongToken(_) => misfit(SessionTokenMisfit::Audience),
         Error::Denied {
             reason: DenialReason::Issuer,
             ..
@@ -351,20 +358,52 @@ async fn check(
         .issuers
         .get(rule.issuer)
         .ok_or(Error::Internal)?;
-    let verified = verify(token, instance, ports, now).await?;
+    let verified = verify(token, instance, ports, now)
+        .await
+        .map_err(|error| named(error, token))?;
     let leeway = rule_issuer.leeway;
     decision::decide(rule, rule_issuer.issuer.as_str(), &verified, leeway, now).map_err(|reason| {
-        // An ID token that looks like an access token in all but its addressee.
-        match (reason, instance.config.client_id_in(verified.audience())) {
-            (DenialReason::Audience, Some(client_id)) => Error::IdTokenAtApi {
-                client_id: Some(client_id.to_owned()),
-            },
-            _ => Error::Denied {
-                reason,
-                scopes: rule.scopes.clone(),
-            },
+        let denied = |reason| Error::Denied {
+            reason,
+            scopes: rule.scopes.clone(),
+        };
+        let audience = verified.audience();
+        match reason {
+            // An ID token that looks like an access token in all but its addressee; where no
+            // token has `aud`, it is one of another client.
+            DenialReason::Audience if rule_issuer.shape.audience == AudienceClaim::Aud => {
+                match (
+                    instance.config.client_id_in(audience),
+                    TokenKind::of_audience(verified.issuer(), audience),
+                ) {
+                    (Some(client_id), _) => Error::IdTokenAtApi {
+                        client_id: Some(client_id.to_owned()),
+                    },
+                    (None, Some(kind)) => Error::WrongToken(kind),
+                    (None, None) => denied(reason),
+                }
+            }
+            _ => denied(reason),
         }
     })
+}
+
+/// Calls a token that could not be verified by its name, where it says what it is.
+fn named(error: Error, token: &str) -> Error {
+    match error {
+        Error::AccessToken(
+            AccessTokenError::Issuer
+            | AccessTokenError::Jws(
+                JwsError::Algorithm
+                | JwsError::Critical
+                | JwsError::Claims
+                | JwsError::Key(_)
+                | JwsError::Malformed
+                | JwsError::Signature,
+            ),
+        ) => TokenKind::of_text(token).map_or(error, Error::WrongToken),
+        other => other,
+    }
 }
 
 async fn verify(
@@ -395,16 +434,16 @@ async fn verify(
     let keys = discovery::key_set(&issuer.issuer, alg, kid.as_deref(), instance, ports, now)
         .await
         .map_err(Error::Discovery)?;
-    let verified =
-        access_token::verify(jws, issuer, &keys, now).map_err(|refusal| {
-            match instance.config.client_id_in(&refusal.audience) {
-                Some(client_id) => Error::IdTokenAtApi {
-                    client_id: Some(client_id.to_owned()),
-                },
-                None if refusal.looks_like_id_token => Error::IdTokenAtApi { client_id: None },
-                None => Error::AccessToken(refusal.error),
-            }
-        })?;
+    let verified = access_token::verify(jws, issuer, &keys, now)
+        .map_err(|refusal| refused_by_name(refusal, instance))?;
+    // Nobody said that it is an access token, and it is addressed to a client.
+    if !verified.says_access_token()
+        && let Some(client_id) = instance.config.client_id_in(verified.audience())
+    {
+        return Err(Error::IdTokenAtApi {
+            client_id: Some(client_id.to_owned()),
+        });
+    }
     Ok(verified::remember(
         key,
         verified,
@@ -412,6 +451,22 @@ async fn verify(
         instance,
         now,
     ))
+}
+
+/// What a token is instead, now that its signature is good.
+fn refused_by_name(refusal: Refusal, instance: &Instance) -> Error {
+    match (
+        instance.config.client_id_in(&refusal.audience),
+        refusal.kind,
+    ) {
+        (_, Some(TokenKind::Refresh)) => Error::WrongToken(TokenKind::Refresh),
+        (Some(client_id), _) => Error::IdTokenAtApi {
+            client_id: Some(client_id.to_owned()),
+        },
+        (None, Some(TokenKind::Id)) => Error::IdTokenAtApi { client_id: None },
+        (None, Some(kind)) => Error::WrongToken(kind),
+        (None, None) => Error::AccessToken(refusal.error),
+    }
 }
 
 fn forward(

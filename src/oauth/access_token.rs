@@ -3,6 +3,12 @@
 //! Not checked here, because they depend on the route: audience, scope, and which issuer is
 //! trusted for it. See `policy::decision`.
 
+mod kind;
+mod shape;
+
+pub use kind::TokenKind;
+pub use shape::{AudienceClaim, ScopeClaim, TokenShape};
+
 use thiserror::Error;
 
 use crate::jose::{Algorithm, Claims, ClaimsError, JwkSet, Jws, JwsError, Signed};
@@ -18,10 +24,12 @@ pub struct TokenIssuer {
     pub issuer: Issuer,
     /// Accepted for access tokens.
     pub algorithms: Vec<Algorithm>,
-    /// False accepts only `typ: at+jwt` (RFC 9068 section 4).
+    /// False accepts only `typ: at+jwt` (RFC 9068 section 4), or what `shape` says instead.
     pub danger_any_typ: bool,
     /// For the time claims of access tokens.
     pub leeway: Leeway,
+    /// Where its claims are.
+    pub shape: TokenShape,
 }
 
 /// Why a JWT is no access token of the issuer.
@@ -42,6 +50,9 @@ pub enum AccessTokenError {
     /// `nbf` or `iat` is in the future.
     #[error("token not valid yet")]
     NotYetValid,
+    /// A claim is not what the issuer's access tokens have there.
+    #[error("a required claim has another value")]
+    RequiredClaim,
     /// `typ` is not `at+jwt`.
     #[error("not an access token by its typ")]
     Typ,
@@ -62,6 +73,8 @@ pub struct VerifiedAccessToken {
     audience: Vec<String>,
     scope: String,
     expires_at: UnixTime,
+    subject_is_client: bool,
+    says_access_token: bool,
 }
 
 impl std::fmt::Debug for VerifiedAccessToken {
@@ -80,8 +93,8 @@ pub struct Refusal {
     pub error: AccessTokenError,
     /// `aud` of a token whose signature is good; empty before that.
     pub audience: Vec<String>,
-    /// True when the signature is good and there are claims that only ID tokens have.
-    pub looks_like_id_token: bool,
+    /// What a token whose signature is good is instead, if its claims tell.
+    pub kind: Option<TokenKind>,
 }
 
 impl<E: Into<AccessTokenError>> From<E> for Refusal {
@@ -89,7 +102,7 @@ impl<E: Into<AccessTokenError>> From<E> for Refusal {
         Refusal {
             error: error.into(),
             audience: Vec::new(),
-            looks_like_id_token: false,
+            kind: None,
         }
     }
 }
@@ -97,7 +110,7 @@ impl<E: Into<AccessTokenError>> From<E> for Refusal {
 /// Verifies `jws` as an access token of `issuer` (RFC 9068 section 4).
 ///
 /// # Errors
-/// [`Refusal`]; its audience is filled only once the signature verified.
+/// [`Refusal`]; its audience and kind are filled only once the signature verified.
 pub fn verify(
     jws: Jws<'_>,
     issuer: &TokenIssuer,
@@ -107,53 +120,65 @@ pub fn verify(
     // 1. Encrypted tokens: refused by `Jws::parse`, with their own code.
     // 2. The signature, by a key of the issuer, with an algorithm of the allow-list.
     let signed = jws.verify(&issuer.algorithms, keys)?;
-    let audience: Vec<String> = signed
-        .audience()
-        .unwrap_or_default()
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
-    let judged = judge(&signed, issuer, &audience, now);
-    judged.map_err(|error| Refusal {
+    judge(&signed, issuer, now).map_err(|error| Refusal {
         error,
-        looks_like_id_token: ["nonce", "at_hash", "c_hash"]
-            .iter()
-            .any(|name| signed.get(name).is_some()),
-        audience,
+        kind: TokenKind::of_claims(&signed),
+        audience: owned(signed.audience().unwrap_or_default()),
     })
 }
 
 fn judge(
     token: &Signed<Claims>,
     issuer: &TokenIssuer,
-    audience: &[String],
     now: UnixTime,
 ) -> Result<VerifiedAccessToken, AccessTokenError> {
-    let required = |name| {
-        token
-            .string(name)?
-            .filter(|text| !text.is_empty())
-            .ok_or(AccessTokenError::Claims)
+    let shape = &issuer.shape;
+    let text = |name| -> Result<Option<&str>, AccessTokenError> {
+        Ok(token.string(name)?.filter(|text| !text.is_empty()))
     };
-    // 3. `typ` says access token; media types compare without regard to case (RFC 9068
-    //    section 4, RFC 7515 section 4.1.9).
+    let required = |name| text(name)?.ok_or(AccessTokenError::Claims);
+    // 3. The issuer says that it is an access token: by `typ`, whose media types compare
+    //    without regard to case (RFC 9068 section 4, RFC 7515 section 4.1.9), or by a claim
+    //    that tells its tokens apart.
     let typ = token.header().typ.as_deref().unwrap_or_default();
     let is_at_jwt = ["at+jwt", "application/at+jwt"]
         .iter()
         .any(|known| typ.eq_ignore_ascii_case(known));
-    let tolerated = issuer.danger_any_typ && (typ.is_empty() || typ.eq_ignore_ascii_case("JWT"));
-    if !is_at_jwt && !tolerated {
+    let is_untold = typ.is_empty() || typ.eq_ignore_ascii_case("JWT");
+    let tolerated = issuer.danger_any_typ || shape.kind.is_some();
+    if !(is_at_jwt || is_untold && tolerated) {
         return Err(AccessTokenError::Typ);
     }
-    // 4. `iss` is exactly the issuer (RFC 9068 section 4).
+    if let Some((name, values)) = shape.kind
+        && !token
+            .string(name)?
+            .is_some_and(|value| values.contains(&value))
+    {
+        return Err(AccessTokenError::RequiredClaim);
+    }
+    let says_access_token = is_at_jwt || shape.kind.is_some();
+    // Nobody says it, and it looks like an ID token: then it counts as one.
+    if !says_access_token && kind::has_id_token_claims(token) {
+        return Err(AccessTokenError::Typ);
+    }
+    // 4. `iss` is exactly the issuer (RFC 9068 section 4), and the claims that the
+    //    configuration wants are what it wants.
     if required("iss")? != issuer.issuer.as_str() {
         return Err(AccessTokenError::Issuer);
     }
-    // 5. `aud` is there, a string or an array of strings; that it names the API is judged by
-    //    the route's rule.
-    if token.audience()?.is_empty() {
-        return Err(AccessTokenError::Claims);
+    for (name, value) in &shape.required {
+        if token.string(name)? != Some(value) {
+            return Err(AccessTokenError::RequiredClaim);
+        }
     }
+    // 5. `aud` is there, a string or an array of strings; that it names the API is judged by
+    //    the route's rule. Where `client_id` stands for it, `aud` must not be there: the token
+    //    would be addressed to somebody in particular.
+    let audience = match (shape.audience, token.audience()?) {
+        (AudienceClaim::Aud, audience) if !audience.is_empty() => audience,
+        (AudienceClaim::ClientId, audience) if audience.is_empty() => vec![required("client_id")?],
+        _ => return Err(AccessTokenError::Claims),
+    };
     // 6. `exp` is there and not over (RFC 7519 section 4.1.4).
     let expires_at = token.time("exp")?.ok_or(AccessTokenError::Claims)?;
     if issuer.leeway.is_past(expires_at, now) {
@@ -171,12 +196,16 @@ fn judge(
     // 8. Who acts, and through which client (RFC 9068 section 2.2). `jti` identifies the token
     //    to its issuer only: not needed here.
     let subject = required("sub")?;
-    let client_id = required("client_id")?;
+    let mut client_id = None;
+    for name in &shape.client_id {
+        client_id = client_id.or(text(name)?);
+    }
+    let client_id = client_id.ok_or(AccessTokenError::Claims)?;
     // These become header values for the upstream.
     let fits =
         |text: &str| text.len() <= 255 && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
-    // 9. `scope`, a space-separated string (RFC 9068 section 2.2.3). Absent means none.
-    let scope = token.string("scope")?.unwrap_or_default();
+    // 9. The scopes (RFC 9068 section 2.2.3). Absent means none.
+    let scope = scope(token, shape.scope)?;
     let scope_fits =
         scope.len() <= 4_096 && scope.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
     if !fits(subject) || !fits(client_id) || !scope_fits {
@@ -186,10 +215,47 @@ fn judge(
         issuer: issuer.issuer.as_str().to_owned(),
         subject: subject.to_owned(),
         client_id: client_id.to_owned(),
-        audience: audience.to_vec(),
-        scope: scope.to_owned(),
+        audience: owned(audience),
+        scope,
         expires_at,
+        subject_is_client: subject == client_id || is_of_client(token, subject),
+        says_access_token,
     })
+}
+
+fn owned(list: Vec<&str>) -> Vec<String> {
+    list.into_iter().map(str::to_owned).collect()
+}
+
+fn scope(token: &Claims, claim: ScopeClaim) -> Result<String, AccessTokenError> {
+    match claim {
+        ScopeClaim::Scope => Ok(token.string("scope")?.unwrap_or_default().to_owned()),
+        ScopeClaim::Scp => {
+            let is_list = token.get("scp").is_some_and(serde_json::Value::is_array);
+            let scopes = token.strings("scp")?;
+            // One member of a list is one scope, whatever it contains.
+            if is_list && scopes.iter().any(|one| one.is_empty() || one.contains(' ')) {
+                return Err(AccessTokenError::Claims);
+            }
+            Ok(scopes.join(" "))
+        }
+    }
+}
+
+/// True when the claims say that a client acts for itself although its `sub` is another than
+/// its `client_id`. In doubt a client: it must not pose as a person.
+fn is_of_client(token: &Claims, subject: &str) -> bool {
+    let is = |name: &str, value: &str| token.string(name) == Ok(Some(value));
+    let username = token.string("preferred_username").ok().flatten();
+    // Auth0.
+    is("gty", "client-credentials")
+        || subject.ends_with("@clients")
+        // Entra ID: `idtyp` has to be asked for; without it, a token that grants no scopes and
+        // whose `sub` is an object of the directory.
+        || is("idtyp", "app")
+        || (is("oid", subject) && token.get("scp").is_none())
+        // Keycloak: a client acts as a user of its own.
+        || username.is_some_and(|name| name.starts_with("service-account-"))
 }
 
 impl VerifiedAccessToken {
@@ -226,6 +292,17 @@ impl VerifiedAccessToken {
     /// `exp`.
     pub fn expires_at(&self) -> UnixTime {
         self.expires_at
+    }
+
+    /// True when a client acts for itself (client_credentials), not a person.
+    pub fn subject_is_client(&self) -> bool {
+        self.subject_is_client
+    }
+
+    /// True when the issuer says that it is an access token, by `typ` or by a claim; false
+    /// where `danger_any_typ` lets pass what says nothing.
+    pub fn says_access_token(&self) -> bool {
+        self.says_access_token
     }
 
     /// A bound for how much memory it takes.

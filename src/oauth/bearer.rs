@@ -12,6 +12,9 @@ pub enum BearerError {
     /// The header is there more than once.
     #[error("several Authorization headers")]
     Duplicate,
+    /// An `access_token` in the query (RFC 6750 section 2.3).
+    #[error("access token in the query")]
+    InQuery,
     /// Not `Bearer` followed by one `b64token` (RFC 6750 section 2.1).
     #[error("malformed bearer credential")]
     Malformed,
@@ -46,6 +49,13 @@ pub fn bearer_token(headers: &HeaderMap) -> Result<Option<Secret<String>>, Beare
         return Err(BearerError::Malformed);
     }
     Ok(Some(Secret::new(token.to_owned())))
+}
+
+/// True when `query` has a parameter `access_token`, in whatever encoding: a way to send tokens
+/// that is not supported, and must not be (RFC 9700 section 4.3.2).
+pub fn has_token_in_query(query: Option<&str>) -> bool {
+    let query = query.unwrap_or_default();
+    form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "access_token")
 }
 
 /// A `WWW-Authenticate: Bearer` challenge (RFC 6750 section 3).
@@ -123,6 +133,27 @@ mod tests {
         }
         for other in ["Basic YTpi", "DPoP abc", "", "Bearerabc"] {
             assert_eq!(token(&[other]), Err(BearerError::Scheme), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_token_in_the_query_is_seen_in_any_encoding() {
+        for bad in [
+            "access_token=x",
+            "a=b&access_token=",
+            "access%5ftoken=x",
+            "%61ccess_token",
+        ] {
+            assert!(has_token_in_query(Some(bad)), "{bad}");
+        }
+        for good in [
+            None,
+            Some(""),
+            Some("a=access_token"),
+            Some("access_token_x=1"),
+            Some("Access_Token=1"),
+        ] {
+            assert!(!has_token_in_query(good), "{good:?}");
         }
     }
 

@@ -115,7 +115,7 @@ pub fn decide(
         client_id: Some(token.client_id().to_owned()),
         scope: Some(token.scope().to_owned()),
         // RFC 9068 section 2.2: without a resource owner, `sub` is the client itself.
-        subject_type: if token.subject() == token.client_id() {
+        subject_type: if token.subject_is_client() {
             SubjectType::Client
         } else {
             SubjectType::User

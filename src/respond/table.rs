@@ -84,6 +84,7 @@ pub(super) fn row(error: &Error) -> Row {
             | AccessTokenError::Issuer
             | AccessTokenError::Jws(_)
             | AccessTokenError::NotYetValid
+            | AccessTokenError::RequiredClaim
             | AccessTokenError::Typ => token(Some("The access token is not valid here.")),
         },
         Error::Account(error) => page(
@@ -168,6 +169,24 @@ pub(super) fn row(error: &Error) -> Row {
                 Action::Home,
             )
         },
+        Error::Credential(BearerError::InQuery) => {
+            const HEADER: &str =
+                "An access token belongs in the Authorization header, never in the address.";
+            Row {
+                challenge: Some(Challenge {
+                    error: Some("invalid_request"),
+                    description: Some(HEADER.to_owned()),
+                    scope: None,
+                }),
+                detail: HEADER.to_owned(),
+                ..page(
+                    StatusCode::BAD_REQUEST,
+                    "The request does not fit",
+                    "Its address carries a credential, which must not be there.",
+                    Action::Home,
+                )
+            }
+        }
         Error::CrossSite => page(
             StatusCode::FORBIDDEN,
             "This request came from another site",
@@ -335,5 +354,6 @@ pub(super) fn row(error: &Error) -> Row {
             status: StatusCode::BAD_GATEWAY,
             ..later("The application does not answer")
         },
+        Error::WrongToken(_) => token(Some("The access token is not valid here.")),
     }
 }

@@ -153,7 +153,8 @@ describe('access', () => {
       assert.equal((await rawRequest(app.url, api, headers)).status, status, JSON.stringify(headers));
     }
     const query = await request(`${app.url}${api}?access_token=${token}`);
-    assert.equal(query.status, 401);
+    assert.equal(query.status, 400);
+    assert.equal(query.json().code, 'credential_in_query');
     assert.equal((await request(app.url + api, { headers: { authorization: `bEARER ${token}` } })).status, 200);
   });
 

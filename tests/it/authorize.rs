@@ -520,8 +520,8 @@ fn credentials_are_one_header_and_never_ignored() {
     );
     gate.refused(
         &get(&format!("/api/x?access_token={}", gate.token(|_| {})), &[]),
-        401,
-        "no_credential",
+        400,
+        "credential_in_query",
     );
 }
 

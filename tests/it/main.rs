@@ -8,6 +8,7 @@ mod callback;
 mod login;
 mod logout;
 mod pages;
+mod policy;
 mod providers;
 mod return_to;
 mod revocation;

@@ -45,6 +45,7 @@ fn trusted(danger_any_typ: bool) -> TokenIssuer {
         algorithms: vec![Algorithm::Es256],
         danger_any_typ,
         leeway: Leeway::DEFAULT,
+        shape: TokenShape::default(),
     }
 }
 
@@ -335,13 +336,13 @@ fn a_refusal_tells_of_the_audience_only_after_the_signature() {
     let genuine = refused(&idp);
     assert_eq!(genuine.error, AccessTokenError::Typ);
     assert_eq!(genuine.audience, ["web-app"]);
-    assert!(genuine.looks_like_id_token);
+    assert_eq!(genuine.kind, Some(TokenKind::Id));
     let forged = refused(&forger);
     assert_eq!(forged.error, AccessTokenError::Jws(JwsError::Signature));
-    assert!(forged.audience.is_empty() && !forged.looks_like_id_token);
+    assert!(forged.audience.is_empty() && forged.kind.is_none());
 
     // A management token without those claims does not look like an ID token.
     let token = idp.sign_typ(&claims(), "JWT");
     let plain = verified(&idp, &token, &trusted(false), &key_set(&idp)).expect_err("refused");
-    assert!(!plain.looks_like_id_token);
+    assert_eq!(plain.kind, None);
 }

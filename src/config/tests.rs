@@ -2,6 +2,7 @@ use super::*;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::oauth::access_token::{AudienceClaim, ScopeClaim, TokenShape};
 use crate::policy::Access;
 
 /// The files of `testdata/config/<folder>` that end in `.toml`.
@@ -113,6 +114,14 @@ fn what_is_said_arrives() {
     assert_eq!(corp.leeway, Leeway::from_secs(0));
     assert_eq!(corp.id_token_algorithms, [Algorithm::Es256]);
     assert_eq!(config.issuers[0].leeway, Leeway::from_secs(300));
+    let shape = TokenShape {
+        client_id: vec!["azp"],
+        required: vec![("tenant".to_owned(), "example".to_owned())],
+        scope: ScopeClaim::Scp,
+        ..TokenShape::default()
+    };
+    assert_eq!(config.issuers[0].shape, shape);
+    assert_eq!(config.issuers[1].shape.audience, AudienceClaim::ClientId);
     let upstream = &config.upstreams[0];
     assert_eq!(upstream.origin.as_str(), "http://api.internal:8080");
     assert_eq!(upstream.first_byte_timeout, Lifetime::from_secs(3_600));
@@ -142,7 +151,7 @@ fn clients_at_issuers_and_credentials_arrive() {
             client_tokens: true,
         }),
     };
-    assert_eq!(config.issuer_clients, [Some(client)]);
+    assert_eq!(config.issuer_clients, [Some(client), None]);
     let credential = |name: &str| {
         let named = |upstream: &&Upstream| upstream.name == name;
         &config

@@ -129,18 +129,24 @@ pub enum ClientAuthentication {
     },
     /// A public client: PKCE alone.
     None,
+    /// An assertion signed for each request (RFC 7523).
+    PrivateKeyJwt {
+        /// The Spin variable that holds the private JWK.
+        variable: String,
+        /// How the assertion is signed.
+        algorithm: Algorithm,
+        /// Whom it is for.
+        audience: AssertionAudience,
+    },
 }
 
-impl ClientAuthentication {
-    /// The variable that holds the secret, if there is one.
-    pub fn variable(&self) -> Option<&str> {
-        match self {
-            Self::ClientSecretBasic { variable } | Self::ClientSecretPost { variable } => {
-                Some(variable)
-            }
-            Self::None => None,
-        }
-    }
+/// `aud` of a client assertion: a single string, at every endpoint of a server the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AssertionAudience {
+    /// The issuer identifier, as OpenID Connect Core section 9 now asks.
+    Issuer,
+    /// The token endpoint, as it used to be.
+    TokenEndpoint,
 }
 
 /// What an authorization request asks for beyond the protocol's own.

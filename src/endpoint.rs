@@ -4,6 +4,7 @@ pub mod authorize;
 mod backchannel_logout;
 pub mod callback;
 pub mod client;
+pub mod client_jwks;
 pub mod discovery;
 pub mod instance;
 pub mod login;

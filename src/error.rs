@@ -4,7 +4,7 @@
 
 use thiserror::Error as ThisError;
 
-use crate::jose::{JwsError, KeySelectionError};
+use crate::jose::{JwsError, KeySelectionError, SigningKeyError};
 use crate::oauth::access_token::{AccessTokenError, TokenKind};
 use crate::oauth::authorization::{AuthorizationResponseError, ProviderError};
 use crate::oauth::bearer::BearerError;
@@ -47,6 +47,9 @@ pub enum Error {
     /// The response came to another provider's `redirect_uri`.
     #[error("authorization response at another redirect_uri")]
     CallbackPath,
+    /// Two client keys have the same `kid`.
+    #[error("two client keys have the same kid")]
+    ClientKeyId,
     /// Our cookies cannot be read, or do not fit.
     #[error(transparent)]
     Cookie(#[from] CookieError),
@@ -127,6 +130,9 @@ pub enum Error {
     /// The session's access token can never fit the route: no login would help.
     #[error("the session's access token is not for this API: {0}")]
     SessionTokenNotForThisApi(SessionTokenMisfit),
+    /// A secret that should be a private key is none, or not for its algorithm.
+    #[error(transparent)]
+    SigningKey(#[from] SigningKeyError),
     /// `target_link_uri` of a third party is of another site.
     #[error("target_link_uri of another site")]
     TargetLinkUri,
@@ -258,6 +264,7 @@ impl Error {
             },
             Error::CallbackIssuer => "callback_iss",
             Error::CallbackPath => "callback_path",
+            Error::ClientKeyId => "client_key_id",
             Error::Cookie(error) => match error {
                 CookieError::Duplicate => "cookie_duplicate",
                 CookieError::HeaderTooLarge => "cookie_header_too_large",
@@ -340,6 +347,7 @@ impl Error {
             Error::SessionExpired => "session_expired",
             Error::SessionRevoked => "session_revoked",
             Error::SessionTokenNotForThisApi(_) => "session_token_not_for_this_api",
+            Error::SigningKey(_) => "signing_key_malformed",
             Error::TargetLinkUri => "target_link_uri",
             Error::Token(error) => match error {
                 TokenError::InvalidClient => "token_invalid_client",
@@ -392,6 +400,9 @@ impl Error {
             Error::Cookie(CookieError::SessionTooLarge) => {
                 "set id_token_hint = \"never\", keep fewer claims, or raise session.max_chunks"
             }
+            Error::SigningKey(_) => {
+                "expected one private JSON Web Key in the variable: `cargo xtask keys --client` makes one"
+            }
             Error::Discovery(DiscoveryError::NotAllowed) => {
                 "run `cargo xtask check`: a host is missing from allowed_outbound_hosts"
             }
@@ -403,7 +414,7 @@ impl Error {
                 "the provider does not send a claim of `essential_claims`: check its scopes, or set userinfo = true"
             }
             Error::Token(TokenError::InvalidClient) => {
-                "check client_id, client_authentication and the secret"
+                "check client_id, client_authentication and the secret, and that the provider knows the public key"
             }
             _ => "",
         }

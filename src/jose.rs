@@ -10,9 +10,11 @@ pub mod claims;
 pub mod jwk;
 pub mod jwks;
 pub mod jws;
+pub mod signing;
 
 pub use alg::Algorithm;
 pub use claims::{Claims, ClaimsError};
 pub use jwk::Jwk;
 pub use jwks::{JwkSet, JwksError, KeySelectionError};
 pub use jws::{Jws, JwsError, JwsHeader, Signed};
+pub use signing::{SigningKey, SigningKeyError};

@@ -1,7 +1,9 @@
 //! airside as a client: how it proves itself, and what it is at a token issuer.
 
+use crate::config::preset::{self, Preset};
 use crate::config::read::Table;
-use crate::config::{ClientAuthentication, Introspection, IssuerClient};
+use crate::config::{AssertionAudience, ClientAuthentication, Introspection, IssuerClient};
+use crate::jose::Algorithm;
 
 /// Whether `client_authentication = "none"` will do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,46 +14,82 @@ pub(super) enum Public {
     Refused,
 }
 
+const SECRET: &str = "client_secret_variable";
+const KEY: &str = "client_key_variable";
+const ALGORITHM: &str = "client_assertion_algorithm";
+const AUDIENCE: &str = "client_assertion_audience";
+
 /// `client_authentication` with what belongs to it.
 pub(super) fn authentication(
     table: &Table<'_, '_>,
     public: Public,
+    preset: Option<Preset>,
 ) -> Option<ClientAuthentication> {
-    let secret = table.non_empty("client_secret_variable", "the name of a Spin variable");
-    let variable_expected =
-        "missing; expected the name of the Spin variable that holds the client secret";
-    let need = |variable: Option<String>| {
-        if table.get("client_secret_variable").is_none() {
-            table.problem("client_secret_variable", variable_expected);
-        }
-        variable
-    };
     let methods = match public {
-        Public::Allowed => "client_secret_basic, client_secret_post or none",
-        Public::Refused => "client_secret_basic or client_secret_post",
+        Public::Allowed => "client_secret_basic, client_secret_post, private_key_jwt or none",
+        Public::Refused => "client_secret_basic, client_secret_post or private_key_jwt",
     };
-    let method: String = table.required("client_authentication", methods)?;
-    match method.as_str() {
+    let method: Option<String> = table.required("client_authentication", methods);
+    let secret = table.non_empty(SECRET, "the name of a Spin variable");
+    let key = table.non_empty(KEY, "the name of a Spin variable");
+    let algorithms = [
+        ("ES256", Algorithm::Es256),
+        ("EdDSA", Algorithm::EdDsa),
+        ("RS256", Algorithm::Rs256),
+    ];
+    let algorithm = table.word(ALGORITHM, &algorithms);
+    let audiences = [
+        ("issuer", AssertionAudience::Issuer),
+        ("token_endpoint", AssertionAudience::TokenEndpoint),
+    ];
+    let audience = table.word(AUDIENCE, &audiences);
+    let mut needs = None;
+    let made = match method.as_deref()? {
         "client_secret_basic" => {
-            need(secret).map(|variable| ClientAuthentication::ClientSecretBasic { variable })
+            needs = Some((SECRET, "client secret"));
+            secret.map(|variable| ClientAuthentication::ClientSecretBasic { variable })
         }
         "client_secret_post" => {
-            need(secret).map(|variable| ClientAuthentication::ClientSecretPost { variable })
+            needs = Some((SECRET, "client secret"));
+            secret.map(|variable| ClientAuthentication::ClientSecretPost { variable })
         }
-        "none" if public == Public::Allowed => {
-            if table.get("client_secret_variable").is_some() {
-                table.problem(
-                    "client_secret_variable",
-                    "not used with client_authentication = \"none\"",
-                );
+        "private_key_jwt" => {
+            if let Some(reason) = preset.and_then(preset::without_private_key_jwt) {
+                table.problem("client_authentication", reason);
             }
-            Some(ClientAuthentication::None)
+            needs = Some((KEY, "client's private key"));
+            key.map(|variable| ClientAuthentication::PrivateKeyJwt {
+                variable,
+                algorithm: algorithm.unwrap_or(Algorithm::Es256),
+                audience: audience.unwrap_or(preset::assertion_audience(preset)),
+            })
         }
+        "none" if public == Public::Allowed => Some(ClientAuthentication::None),
         _ => {
             table.problem("client_authentication", format_args!("expected {methods}"));
-            None
+            return None;
+        }
+    };
+    if let Some((name, what)) = needs
+        && table.get(name).is_none()
+    {
+        table.problem(
+            name,
+            format_args!("missing; expected the name of the Spin variable that holds the {what}"),
+        );
+    }
+    let needs = needs.map(|(name, _)| name);
+    for (name, belongs_to) in [
+        (SECRET, SECRET),
+        (KEY, KEY),
+        (ALGORITHM, KEY),
+        (AUDIENCE, KEY),
+    ] {
+        if needs != Some(belongs_to) && table.get(name).is_some() {
+            table.problem(name, "not used with that client_authentication");
         }
     }
+    made
 }
 
 /// What airside is at a token issuer, if it is anything there.
@@ -69,9 +107,8 @@ pub(super) fn of_issuer(table: &Table<'_, '_>) -> Option<IssuerClient> {
             }
         }
     }
-    let keys = ["client_authentication", "client_secret_variable"];
     if table.get("client_id").is_none() && !introspection {
-        for name in keys {
+        for name in ["client_authentication", SECRET, KEY, ALGORITHM, AUDIENCE] {
             if table.get(name).is_some() {
                 table.problem(name, "needs client_id: who airside is at this issuer");
             }
@@ -80,7 +117,7 @@ pub(super) fn of_issuer(table: &Table<'_, '_>) -> Option<IssuerClient> {
     }
     let expected = "the client_id of airside at this issuer";
     let client_id = table.required_text("client_id", expected);
-    let authentication = authentication(table, Public::Refused);
+    let authentication = authentication(table, Public::Refused, None);
     Some(IssuerClient {
         client_id: client_id?,
         client_authentication: authentication?,

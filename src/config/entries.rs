@@ -72,7 +72,7 @@ pub(super) fn provider(name: &str, table: &Table<'_, '_>, several: bool) -> Opti
     );
     let preset = preset::read(table, issuer.as_ref());
     let client_id = table.required_text("client_id", "the client_id registered at the provider");
-    let client_authentication = client::authentication(table, Public::Allowed);
+    let client_authentication = client::authentication(table, Public::Allowed, preset);
     let scope_list = || {
         vec![
             "openid".to_owned(),

@@ -1,6 +1,7 @@
 //! What is peculiar to providers that many people use. A preset changes defaults and finds
 //! mistakes; it never weakens a check. `docs/providers.md` says where each fact is from.
 
+use crate::config::AssertionAudience;
 use crate::config::read::Table;
 use crate::url::{Issuer, Origin};
 
@@ -150,6 +151,28 @@ fn needless(preset: Preset) -> (&'static [&'static str], &'static str) {
             "not understood by Logto: expected resource = [\"<the API's identifier>\"]",
         ),
         Preset::Auth0 | Preset::Cognito | Preset::Keycloak | Preset::Okta => (&[], ""),
+    }
+}
+
+/// Why clients cannot authenticate with `private_key_jwt` there, if they cannot.
+pub(super) fn without_private_key_jwt(preset: Preset) -> Option<&'static str> {
+    match preset {
+        Preset::Cognito | Preset::Google => {
+            Some("not understood there: expected client_secret_basic or client_secret_post")
+        }
+        Preset::Entra => Some(
+            "Entra ID wants the thumbprint of a certificate in the assertion, which is not built: \
+             expected client_secret_basic or client_secret_post",
+        ),
+        Preset::Auth0 | Preset::Keycloak | Preset::Logto | Preset::Okta => None,
+    }
+}
+
+/// Whom client assertions are for, unless the configuration says.
+pub(super) fn assertion_audience(preset: Option<Preset>) -> AssertionAudience {
+    match preset {
+        Some(Preset::Okta) => AssertionAudience::TokenEndpoint,
+        _ => AssertionAudience::Issuer,
     }
 }
 

@@ -110,6 +110,13 @@ fn what_is_said_arrives() {
     let variable = "corp_secret".to_owned();
     let post = ClientAuthentication::ClientSecretPost { variable };
     assert_eq!(corp.client_authentication, post);
+    let keyed = config.provider("keyed").expect("provider");
+    let key = ClientAuthentication::PrivateKeyJwt {
+        variable: "client_key".to_owned(),
+        algorithm: Algorithm::EdDsa,
+        audience: AssertionAudience::TokenEndpoint,
+    };
+    assert_eq!(keyed.client_authentication, key);
     assert_eq!(corp.id_token_hint, IdTokenHint::Never);
     assert_eq!(corp.leeway, Leeway::from_secs(0));
     assert_eq!(corp.id_token_algorithms, [Algorithm::Es256]);
@@ -273,4 +280,40 @@ fn each_limit_has_a_nearest_accepted_value() {
     );
     let https = "url = \"https://api.internal:8080\"";
     check("https", "url = \"http://api.internal:8080\"", https, &[]);
+}
+
+#[test]
+fn client_assertions_are_for_the_issuer_by_es256_unless_the_preset_says() {
+    let audience = |preset: &str, issuer: &str| {
+        let text = format!(
+            r#"
+            public_url = "https://app.example.com"
+            [providers.corp]
+            {preset}
+            issuer = "{issuer}"
+            client_id = "web-app"
+            client_authentication = "private_key_jwt"
+            client_key_variable = "client_key"
+            [upstreams.site]
+            url = "https://site.example.com"
+            [[routes]]
+            path = "/*"
+            access = "login"
+            upstream = "site"
+        "#
+        );
+        let config = Config::parse(&text).unwrap_or_else(|problems| panic!("{problems:?}"));
+        match &config.providers[0].client_authentication {
+            ClientAuthentication::PrivateKeyJwt {
+                algorithm: Algorithm::Es256,
+                audience,
+                ..
+            } => *audience,
+            other => panic!("{other:?}"),
+        }
+    };
+    let issuer = "https://login.example.com";
+    assert_eq!(audience("", issuer), AssertionAudience::Issuer);
+    let okta = audience("preset = \"okta\"", "https://acme.okta.com");
+    assert_eq!(okta, AssertionAudience::TokenEndpoint);
 }

@@ -1,4 +1,5 @@
-//! `GET /auth/callback`: from the provider's answer to a session.
+//! `GET /auth/callback`: from the provider's answer to a session. The component also has
+//! [`client_jwks`], since it has the keys.
 //!
 //! Each step consumes what the former made: query, login attempt, token response, verified ID
 //! token, session.
@@ -10,9 +11,12 @@ use serde_json::{Map, Value};
 use crate::config::{IdTokenHint, Provider, ResponseIss};
 use crate::encoding::base64url_encode;
 use crate::endpoint::client::{self, Endpoint};
+use crate::endpoint::client_jwks::{CLIENT_JWKS_PATH, client_jwks};
 use crate::endpoint::instance::Instance;
 use crate::endpoint::login::{login_link, redirect_uri};
-use crate::endpoint::{discovery, plain_path, random, refuse_login, require_method, revocation};
+use crate::endpoint::{
+    discovery, plain_path, random, refuse, refuse_login, require_method, revocation,
+};
 use crate::error::{DiscoveryError, Error};
 use crate::jose::Jws;
 use crate::oauth::authorization::AuthorizationResponse;
@@ -28,12 +32,17 @@ use crate::session::{Cookies, SealError, Session, Transaction};
 use crate::time::UnixTime;
 
 /// Answers a request to `/auth/callback`: a new session and a redirect (303) to where the
-/// person wanted to go, or a page.
+/// person wanted to go, or a page. Or one to `/auth/client-jwks.json`.
 pub async fn callback(
     request: Request<Bytes>,
     instance: &Instance,
     ports: Ports<'_>,
 ) -> Response<Bytes> {
+    if plain_path(request.uri().path()) == CLIENT_JWKS_PATH {
+        let set = client_jwks(&request, instance, ports).await;
+        return set
+            .unwrap_or_else(|error| refuse(&error, Audience::Api, Vec::new(), ports, Vec::new()));
+    }
     let now = ports.clock.now();
     let mut trail = Trail {
         // A used attempt is over, however it ended: its cookie goes with any answer.

@@ -1,15 +1,26 @@
-//! Client authentication at the token endpoint (RFC 6749 section 2.3.1, OpenID Connect Core
-//! section 9).
+//! Client authentication at the token endpoint (RFC 6749 section 2.3.1, RFC 7521 section 4.2,
+//! RFC 7523 section 3, OpenID Connect Core section 9).
 
 use ct_codecs::{Base64, Encoder};
 use form_urlencoded::byte_serialize;
 use http::HeaderValue;
+use serde_json::json;
 
+use crate::jose::SigningKey;
 use crate::secret::Secret;
+use crate::time::{Lifetime, UnixTime};
+
+/// `client_assertion_type` of a JWT (RFC 7523 section 2.2).
+pub const CLIENT_ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// An assertion is made for one request. The server's clock may be behind by a little.
+const ASSERTION_LIFETIME: Lifetime = Lifetime::from_secs(60);
 
 /// How this client proves itself, with the secret at hand.
 #[derive(Clone, Debug)]
 pub enum ClientCredential {
+    /// `private_key_jwt`: an assertion made for this very request by [`assertion`].
+    Assertion(Secret<String>),
     /// `client_secret_basic`.
     Basic(Secret<String>),
     /// `client_secret_post`.
@@ -32,6 +43,15 @@ impl ClientCredential {
     pub fn proof(&self, client_id: &str) -> Option<ClientProof> {
         let named = || vec![("client_id", Secret::from(client_id))];
         match self {
+            ClientCredential::Assertion(assertion) => {
+                let mut parameters = named();
+                parameters.push(("client_assertion_type", Secret::from(CLIENT_ASSERTION_TYPE)));
+                parameters.push(("client_assertion", assertion.clone()));
+                Some(ClientProof {
+                    authorization: None,
+                    parameters,
+                })
+            }
             ClientCredential::Basic(secret) => {
                 // Each part is form-encoded before they are joined (RFC 6749 section 2.3.1): a
                 // secret with `:` or `%` fails at strict providers otherwise.
@@ -62,9 +82,35 @@ impl ClientCredential {
     }
 }
 
+/// The assertion by which `client_id` proves itself to `audience` within the next minute; `None`
+/// when the host has no randomness. `jti` must be new each time: servers accept it once.
+pub fn assertion(
+    client_id: &str,
+    audience: &str,
+    key: &SigningKey,
+    jti: &str,
+    now: UnixTime,
+) -> Option<Secret<String>> {
+    // RFC 7523 section 3. `aud` is a string and not a list: some servers take no list, and one
+    // that names several servers could be used at each of them.
+    let claims = json!({
+        "iss": client_id,
+        "sub": client_id,
+        "aud": audience,
+        "jti": jti,
+        "iat": now.as_secs(),
+        "exp": now.plus(ASSERTION_LIFETIME).as_secs(),
+    });
+    key.sign("JWT", claims)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encoding::base64url_decode;
+    use crate::jose::Algorithm;
+    use jwt_simple::prelude::Ed25519KeyPair;
+    use serde_json::Value;
 
     #[test]
     fn basic_form_encodes_both_parts() {
@@ -80,7 +126,23 @@ mod tests {
     }
 
     #[test]
-    fn post_and_none_name_the_client_in_the_body() {
+    fn an_assertion_is_for_one_server_and_one_minute() {
+        let jwk = Ed25519KeyPair::generate().with_key_id("k").to_jwk();
+        let key = SigningKey::parse(&Secret::new(jwk), Algorithm::EdDsa).expect("key");
+        let now = UnixTime::from_secs(1_000);
+        let made = assertion("c", "https://op.example", &key, "j1", now).expect("assertion");
+        let payload = made.expose().split('.').nth(1).expect("payload");
+        let payload = base64url_decode(payload).expect("base64url");
+        let claims: Value = serde_json::from_slice(&payload).expect("JSON");
+        let expected = json!({
+            "iss": "c", "sub": "c", "aud": "https://op.example", "jti": "j1",
+            "iat": 1_000, "exp": 1_060,
+        });
+        assert_eq!(claims, expected);
+    }
+
+    #[test]
+    fn all_others_name_the_client_in_the_body() {
         let names = |credential: ClientCredential| {
             let proof = credential.proof("c").expect("proof");
             assert!(proof.authorization.is_none());
@@ -95,5 +157,9 @@ mod tests {
             ["client_id", "client_secret"]
         );
         assert_eq!(names(ClientCredential::None), ["client_id"]);
+        assert_eq!(
+            names(ClientCredential::Assertion(Secret::from("a"))),
+            ["client_id", "client_assertion_type", "client_assertion"]
+        );
     }
 }

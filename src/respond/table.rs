@@ -235,7 +235,7 @@ pub(super) fn row(error: &Error) -> Row {
                 "This is an ID token. {addressee}not to this API: send the access token instead."
             )))
         }
-        Error::Internal => internal(),
+        Error::ClientKeyId | Error::Internal | Error::SigningKey(_) => internal(),
         Error::LoginRequest => sign_in(
             StatusCode::BAD_REQUEST,
             "The link to this sign-in is damaged. Please start again.",

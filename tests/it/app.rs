@@ -149,7 +149,7 @@ impl App {
         let response = match path.as_str() {
             "/auth/login" => block_on(endpoint::login(request, instance, ports)),
             "/auth/session" => block_on(endpoint::session(request, instance, ports)),
-            path if path.starts_with("/auth/callback") => {
+            path if path.starts_with("/auth/callback") || path == "/auth/client-jwks.json" => {
                 block_on(endpoint::callback(request, instance, ports))
             }
             path if path.starts_with("/auth/") => {

@@ -5,6 +5,7 @@ mod app;
 mod authorize;
 mod backchannel_logout;
 mod callback;
+mod client_auth;
 mod login;
 mod logout;
 mod pages;

@@ -112,7 +112,8 @@ pub(crate) fn needs(config: &str) -> Result<Needs> {
                         .entry(origin)
                         .or_insert(reason);
                 } else if key.ends_with("_variable") {
-                    let secret = if of_issuer {
+                    // A private key's public half is published, by `callback`.
+                    let secret = if of_issuer && key != "client_key_variable" {
                         Secret::IssuerClientCredential
                     } else {
                         Secret::ClientCredential

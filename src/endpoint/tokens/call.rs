@@ -11,6 +11,7 @@ use crate::endpoint::random;
 use crate::endpoint::tokens::Operation;
 use crate::endpoint::tokens::envelope::Letter;
 use crate::error::{DiscoveryError, Error, TokensError};
+use crate::jose::{Algorithm, SigningKeyError};
 use crate::oauth::metadata::MetadataError;
 use crate::oauth::token::TokenError;
 use crate::ports::{FetchLimits, HttpError, Ports};
@@ -87,7 +88,7 @@ fn refusal(code: &str) -> Error {
 }
 
 /// What an operation refuses with, as far as callers tell it apart. It travels as its code.
-pub static REFUSALS: [Error; 16] = [
+pub static REFUSALS: [Error; 17] = [
     Error::Discovery(DiscoveryError::CoolingDown),
     Error::Discovery(DiscoveryError::Keys),
     Error::Discovery(DiscoveryError::Metadata(MetadataError::Endpoint)),
@@ -98,6 +99,7 @@ pub static REFUSALS: [Error; 16] = [
     Error::Discovery(DiscoveryError::Unreachable),
     Error::Internal,
     Error::NotYet,
+    Error::SigningKey(SigningKeyError(Algorithm::Es256)),
     Error::Token(TokenError::InvalidClient),
     Error::Token(TokenError::InvalidGrant),
     Error::Token(TokenError::Malformed),

@@ -174,17 +174,17 @@ client_id = "the-client"
 client_authentication = "private_key_jwt"
 client_key_variable = "client_key"
 
-[providers.fourth]
-issuer = "https://fourth.example"
-client_id = "the-client"
-client_authentication = "client_secret_post"
-client_secret_variable = "client_secret"
-
 [issuers.second]
 issuer = "https://second.example"
 client_id = "the-client"
 client_authentication = "private_key_jwt"
 client_key_variable = "issuer_key"
+
+[providers.fourth]
+issuer = "https://fourth.example"
+client_id = "the-client"
+client_authentication = "client_secret_post"
+client_secret_variable = "client_secret"
 "#,
         &key(Algorithm::Es256, first),
     );

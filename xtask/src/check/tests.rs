@@ -139,6 +139,34 @@ fn what_a_client_at_an_issuer_needs_is_needed_by_tokens_alone() {
 }
 
 #[test]
+fn a_private_key_of_a_client_is_granted_where_it_signs_and_where_it_is_published() {
+    let (config, manifest) = files();
+    let at_provider = replaced(
+        &config,
+        "client_authentication = \"client_secret_basic\" # or client_secret_post, or none\n\
+         client_secret_variable = \"client_secret\"\n",
+        "client_authentication = \"private_key_jwt\"\nclient_key_variable = \"client_key\"\n",
+    );
+    let at_issuer = replaced(
+        &config,
+        "[issuers.demo]\n",
+        "[issuers.demo]\nclient_id = \"gate\"\n\
+         client_authentication = \"private_key_jwt\"\nclient_key_variable = \"client_key\"\n",
+    );
+    for config in [&at_provider, &at_issuer] {
+        check(
+            config,
+            &manifest,
+            &[
+                ("spin.toml: [component.callback] variables", true),
+                ("spin.toml: [component.tokens] variables", true),
+                ("spin.toml: [variables]", true),
+            ],
+        );
+    }
+}
+
+#[test]
 fn an_issuer_whose_opaque_tokens_cannot_be_asked_about_is_refused() {
     let (config, manifest) = files();
     let config = replaced(

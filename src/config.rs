@@ -259,6 +259,24 @@ impl Config {
         self.providers.iter().find(|provider| provider.name == name)
     }
 
+    /// The token issuer with that index, and what airside is there, if it is anything.
+    pub fn issuer_client(&self, index: usize) -> Option<(Client<'_>, &IssuerClient)> {
+        let issuer = &self.issuers.get(index)?.issuer;
+        let client = self.issuer_clients.get(index)?.as_ref()?;
+        let as_client = Client {
+            issuer,
+            client_id: &client.client_id,
+            authentication: &client.client_authentication,
+        };
+        Some((as_client, client))
+    }
+
+    /// True when opaque tokens of the token issuer with that index are asked about.
+    pub fn introspects(&self, index: usize) -> bool {
+        self.issuer_client(index)
+            .is_some_and(|(_, client)| client.introspection.is_some())
+    }
+
     /// Which `client_id` of the configuration is in `audience`, if any: then the token is an
     /// ID token, a letter addressed to the client.
     pub fn client_id_in(&self, audience: &[String]) -> Option<&str> {

@@ -85,6 +85,12 @@ pub enum Error {
     /// A host call failed that cannot fail: no randomness, no secret.
     #[error("host failed")]
     Internal,
+    /// The issuer of the route could not be asked about an opaque token.
+    #[error("introspection unavailable: {cause}")]
+    Introspection {
+        /// The code of what went wrong.
+        cause: &'static str,
+    },
     /// A login request whose parameters cannot be read, or come twice.
     #[error("login request malformed")]
     LoginRequest,
@@ -151,6 +157,14 @@ pub enum Error {
     /// WebSocket and other upgrades: the platform has none.
     #[error("upgrade not supported")]
     Upgrade,
+    /// There is no token to show to the upstream.
+    #[error("no credential for the upstream: {cause}")]
+    UpstreamCredential {
+        /// The code of what went wrong.
+        cause: &'static str,
+        /// The issuer refused, rather than not answering.
+        refused: bool,
+    },
     /// The upstream did not answer in time.
     #[error("upstream timed out")]
     UpstreamTimeout,
@@ -237,10 +251,12 @@ impl Error {
             Error::AccessToken(error) => match error {
                 AccessTokenError::Claims => "access_token_claims",
                 AccessTokenError::Expired => "access_token_expired",
+                AccessTokenError::Inactive => "access_token_inactive",
                 AccessTokenError::Issuer => "access_token_iss",
                 AccessTokenError::Jws(error) => jws_code(error, true),
                 AccessTokenError::NotYetValid => "access_token_not_yet_valid",
                 AccessTokenError::RequiredClaim => "access_token_required_claim",
+                AccessTokenError::TokenType => "access_token_type",
                 AccessTokenError::Typ => "access_token_typ",
             },
             Error::Account(error) => match error {
@@ -311,6 +327,7 @@ impl Error {
             },
             Error::IdTokenAtApi { .. } => "id_token_at_api",
             Error::Internal => "internal",
+            Error::Introspection { .. } => "introspection_unavailable",
             Error::LoginRequest => "login_request_malformed",
             Error::LogoutState => "logout_state",
             Error::LogoutToken(error) => match error {
@@ -374,6 +391,8 @@ impl Error {
                 UserInfoError::Unavailable => "userinfo_unavailable",
             },
             Error::Upgrade => "upgrade_not_supported",
+            Error::UpstreamCredential { refused: false, .. } => "upstream_credential_unavailable",
+            Error::UpstreamCredential { refused: true, .. } => "upstream_credential_refused",
             Error::UpstreamTimeout => "upstream_timeout",
             Error::UpstreamUnavailable => "upstream_unavailable",
             Error::WrongToken(kind) => match kind {
@@ -388,6 +407,9 @@ impl Error {
     /// What to do about it, for the log only; empty where the code says it all.
     pub fn hint(&self) -> &'static str {
         match self {
+            Error::SessionTokenNotForThisApi(SessionTokenMisfit::Opaque) => {
+                "set `audience` (or `resource`) of the provider to the route's audience, or `introspection` of the issuer"
+            }
             Error::SessionTokenNotForThisApi(_) => {
                 "set `audience` (or `resource`) of the provider to the route's audience"
             }

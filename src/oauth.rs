@@ -7,6 +7,7 @@ pub mod bearer;
 pub mod client_auth;
 pub mod client_credentials;
 pub mod form;
+pub mod introspection;
 pub mod metadata;
 pub mod pkce;
 pub mod revocation;

@@ -4,13 +4,19 @@
 //! The answer is a response, or a [`Forward`] plan of pure data that the host side executes
 //! on raw streams. A refusal is terminal: nothing is proxied after it.
 
+mod credential;
 mod headers;
+mod introspection;
+mod memory;
 mod verified;
 
+pub(crate) use credential::Credentials;
 pub use headers::{is_hop_by_hop, is_stripped};
+pub(crate) use introspection::Introspected;
 pub use verified::VerifiedTokens;
 
 use bytes::Bytes;
+use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response};
 
@@ -27,6 +33,7 @@ use crate::oauth::bearer::{BearerError, bearer_token, has_token_in_query};
 use crate::policy::{Access, CheckedPath, DenialReason, Match, Permit, TokenRule, decision};
 use crate::ports::Ports;
 use crate::respond::{self, Audience, LOGIN_PATH, is_same_origin, see_other};
+use crate::secret::Secret;
 use crate::session::cookie::{clear_session, session_cookies};
 use crate::session::{Cookies, Session, SessionError};
 use crate::time::{Lifetime, UnixTime};
@@ -77,6 +84,8 @@ impl Forward {
 struct Passage {
     permit: Permit,
     session: Option<Session>,
+    /// From the `Authorization` header.
+    bearer: Option<Secret<String>>,
 }
 
 /// Decides about a request. `head.uri` is path and query as received.
@@ -178,7 +187,21 @@ async fn decide(
         .upstreams
         .get(route.upstream)
         .ok_or(Error::Internal)?;
-    forward(head, &path, upstream, passage, instance, now).map(Decision::Forward)
+    let mut authorization = None;
+    if let Some(passage) = &passage {
+        // Only for who passed: nobody borrows a credential of ours anonymously.
+        let of_session = passage
+            .session
+            .as_ref()
+            .map(|session| &session.access_token);
+        let token = passage.bearer.as_ref().or(of_session);
+        authorization = credential::authorization(upstream, token, instance, ports, now).await?;
+    }
+    let mut plan = forward(head, &path, upstream, passage, instance, now)?;
+    if let Some(value) = authorization {
+        plan.headers.insert(AUTHORIZATION, value);
+    }
+    Ok(Decision::Forward(plan))
 }
 
 /// True for what is airside's own: another component serves it, or nobody.
@@ -230,6 +253,7 @@ async fn by_session_alone(
     Ok(Passage {
         permit: Permit::for_session(&session),
         session: Some(session),
+        bearer: None,
     })
 }
 
@@ -253,13 +277,14 @@ async fn by_access_token(
         return Ok(Passage {
             permit,
             session: None,
+            bearer: Some(token),
         });
     }
     let session = open_session(head, cookies_out, instance, ports, now).await?;
     require_same_origin(head, instance)?;
     let token = session.access_token.expose();
     if !looks_like_jwt(token) {
-        return Err(Error::SessionTokenNotForThisApi(SessionTokenMisfit::Opaque));
+        introspection::may_show(&session, rule.issuer, instance)?;
     }
     let permit = check(token, rule, instance, ports, now)
         .await
@@ -267,6 +292,7 @@ async fn by_access_token(
     Ok(Passage {
         permit,
         session: Some(session),
+        bearer: None,
     })
 }
 
@@ -275,7 +301,7 @@ async fn by_access_token(
 fn as_session_error(error: Error, session: &Session, now: UnixTime) -> Error {
     let misfit = Error::SessionTokenNotForThisApi;
     match error {
-        Error::AccessToken(AccessTokenError::Expired)
+        Error::AccessToken(AccessTokenError::Expired | AccessTokenError::Inactive)
         | Error::Denied {
             reason: DenialReason::Expired,
             ..
@@ -358,9 +384,14 @@ async fn check(
         .issuers
         .get(rule.issuer)
         .ok_or(Error::Internal)?;
-    let verified = verify(token, instance, ports, now)
-        .await
-        .map_err(|error| named(error, token))?;
+    // What looks like a JWT is judged as one and no other way, whoever it says issued it.
+    let opaque = !looks_like_jwt(token) && instance.config.introspects(rule.issuer);
+    let verified = if opaque {
+        introspection::verify(token, rule.issuer, instance, ports, now).await
+    } else {
+        verify(token, instance, ports, now).await
+    };
+    let verified = verified.map_err(|error| named(error, token))?;
     let leeway = rule_issuer.leeway;
     decision::decide(rule, rule_issuer.issuer.as_str(), &verified, leeway, now).map_err(|reason| {
         let denied = |reason| Error::Denied {
@@ -370,10 +401,10 @@ async fn check(
         let audience = verified.audience();
         match reason {
             // An ID token that looks like an access token in all but its addressee; where no
-            // token has `aud`, it is one of another client.
+            // token has `aud`, it is one of another client; what is opaque is none.
             DenialReason::Audience if rule_issuer.shape.audience == AudienceClaim::Aud => {
                 match (
-                    instance.config.client_id_in(audience),
+                    instance.config.client_id_in(audience).filter(|_| !opaque),
                     TokenKind::of_audience(verified.issuer(), audience),
                 ) {
                     (Some(client_id), _) => Error::IdTokenAtApi {
@@ -392,7 +423,8 @@ async fn check(
 fn named(error: Error, token: &str) -> Error {
     match error {
         Error::AccessToken(
-            AccessTokenError::Issuer
+            AccessTokenError::Inactive
+            | AccessTokenError::Issuer
             | AccessTokenError::Jws(
                 JwsError::Algorithm
                 | JwsError::Critical

@@ -23,7 +23,9 @@ use crate::url::HttpsUrl;
 
 /// An endpoint of an authorization server where clients authenticate, by its metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Endpoint {
+pub enum Endpoint<'c> {
+    /// The one with that address, whatever the metadata says.
+    At(&'c HttpsUrl),
     /// `introspection_endpoint` (RFC 7662).
     Introspection,
     /// `pushed_authorization_request_endpoint` (RFC 9126).
@@ -34,10 +36,11 @@ pub enum Endpoint {
     Token,
 }
 
-impl Endpoint {
+impl<'c> Endpoint<'c> {
     /// Its address, if the server has it.
-    pub fn of(self, metadata: &ProviderMetadata) -> Option<&HttpsUrl> {
+    pub fn of(self, metadata: &'c ProviderMetadata) -> Option<&'c HttpsUrl> {
         match self {
+            Endpoint::At(address) => Some(address),
             Endpoint::Introspection => metadata.introspection_endpoint.as_ref(),
             Endpoint::PushedAuthorizationRequest => {
                 metadata.pushed_authorization_request_endpoint.as_ref()
@@ -59,7 +62,7 @@ impl Endpoint {
 /// credential cannot be read; [`Error::SigningKey`] when it is no key.
 pub async fn post(
     client: Client<'_>,
-    endpoint: Endpoint,
+    endpoint: Endpoint<'_>,
     form: Form,
     limits: FetchLimits,
     instance: &Instance,

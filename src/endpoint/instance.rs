@@ -11,7 +11,7 @@ use std::rc::Rc;
 use thiserror::Error;
 
 use crate::config::{Config, Problem};
-use crate::endpoint::authorize::VerifiedTokens;
+use crate::endpoint::authorize::{Credentials, Introspected, VerifiedTokens};
 use crate::endpoint::discovery::Documents;
 use crate::ports::{Event, Ports, VariableError};
 use crate::secret::Secret;
@@ -70,7 +70,9 @@ pub struct Instance {
     /// The session keys.
     pub ring: KeyRing,
     pub(crate) checked: RefCell<Checked>,
+    pub(crate) credentials: RefCell<Credentials>,
     pub(crate) documents: Documents,
+    pub(crate) introspected: Introspected,
     pub(crate) verified: RefCell<VerifiedTokens>,
     secrets: RefCell<HashMap<String, Rc<Secret<String>>>>,
 }
@@ -118,7 +120,9 @@ impl Instance {
             config,
             ring: KeyRing::parse(&keys)?,
             checked: RefCell::default(),
+            credentials: RefCell::default(),
             documents: Documents::default(),
+            introspected: Introspected::default(),
             verified: RefCell::default(),
             secrets: RefCell::default(),
         })

@@ -9,10 +9,15 @@
 
 mod call;
 mod envelope;
+mod introspect;
+mod issue;
 mod revoke;
 
 pub use call::{REFUSALS, TOKENS_ORIGIN, call};
 pub use envelope::{ENVELOPE_LIFETIME, Enclosed};
+pub use introspect::{Introspect, introspect};
+pub(crate) use issue::CALL_MILLIS as ISSUE_MILLIS;
+pub use issue::{ClientCredentials, Issued, TokenExchange};
 pub use revoke::{Revoke, revoke};
 
 use bytes::Bytes;
@@ -118,7 +123,10 @@ async fn operate(
     now: UnixTime,
 ) -> Result<Value, Error> {
     match operation {
+        ClientCredentials::NAME => serve::<ClientCredentials>(content, instance, ports, now).await,
+        Introspect::NAME => serve::<Introspect>(content, instance, ports, now).await,
         Revoke::NAME => serve::<Revoke>(content, instance, ports, now).await,
+        TokenExchange::NAME => serve::<TokenExchange>(content, instance, ports, now).await,
         _ => Err(Error::NotYet),
     }
 }

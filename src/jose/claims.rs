@@ -38,7 +38,18 @@ impl std::fmt::Debug for Claims {
     }
 }
 
+impl From<Map<String, Value>> for Claims {
+    fn from(members: Map<String, Value>) -> Self {
+        Claims(members)
+    }
+}
+
 impl Claims {
+    /// All of them.
+    pub fn into_members(self) -> Map<String, Value> {
+        self.0
+    }
+
     /// Reads a claims set.
     ///
     /// # Errors

@@ -41,7 +41,11 @@ pub enum AccessTokenError {
     /// `exp` is over.
     #[error("token expired")]
     Expired,
-    /// `iss` is not the issuer whose key signed it.
+    /// The issuer says that it is not active: over, revoked, or never issued (RFC 7662
+    /// section 2.2).
+    #[error("token not active")]
+    Inactive,
+    /// `iss` is not the issuer whose key signed it, or that was asked about it.
     #[error("iss does not match")]
     Issuer,
     /// Not well-formed, or the signature does not verify.
@@ -53,6 +57,10 @@ pub enum AccessTokenError {
     /// A claim is not what the issuer's access tokens have there.
     #[error("a required claim has another value")]
     RequiredClaim,
+    /// By what the issuer says of it, it is no bearer token: a refresh token, or one that is
+    /// bound to a key.
+    #[error("not a bearer token")]
+    TokenType,
     /// `typ` is not `at+jwt`.
     #[error("not an access token by its typ")]
     Typ,
@@ -64,7 +72,8 @@ impl From<ClaimsError> for AccessTokenError {
     }
 }
 
-/// An access token whose signature, type, issuer and times were verified.
+/// An access token whose signature, type, issuer and times were verified, or of which its issuer
+/// said as much when asked.
 #[derive(Clone, PartialEq, Eq)]
 pub struct VerifiedAccessToken {
     issuer: String,
@@ -133,10 +142,6 @@ fn judge(
     now: UnixTime,
 ) -> Result<VerifiedAccessToken, AccessTokenError> {
     let shape = &issuer.shape;
-    let text = |name| -> Result<Option<&str>, AccessTokenError> {
-        Ok(token.string(name)?.filter(|text| !text.is_empty()))
-    };
-    let required = |name| text(name)?.ok_or(AccessTokenError::Claims);
     // 3. The issuer says that it is an access token: by `typ`, whose media types compare
     //    without regard to case (RFC 9068 section 4, RFC 7515 section 4.1.9), or by a claim
     //    that tells its tokens apart.
@@ -161,6 +166,21 @@ fn judge(
     if !says_access_token && kind::has_id_token_claims(token) {
         return Err(AccessTokenError::Typ);
     }
+    claims(token, issuer, says_access_token, now)
+}
+
+/// Judges what is said of a token, by itself or by its issuer when asked about it.
+pub(super) fn claims(
+    token: &Claims,
+    issuer: &TokenIssuer,
+    says_access_token: bool,
+    now: UnixTime,
+) -> Result<VerifiedAccessToken, AccessTokenError> {
+    let shape = &issuer.shape;
+    let text = |name| -> Result<Option<&str>, AccessTokenError> {
+        Ok(token.string(name)?.filter(|text| !text.is_empty()))
+    };
+    let required = |name| text(name)?.ok_or(AccessTokenError::Claims);
     // 4. `iss` is exactly the issuer (RFC 9068 section 4), and the claims that the
     //    configuration wants are what it wants.
     if required("iss")? != issuer.issuer.as_str() {

@@ -81,10 +81,12 @@ pub(super) fn row(error: &Error) -> Row {
         Error::AccessToken(error) => match error {
             AccessTokenError::Expired => token(Some("The access token expired.")),
             AccessTokenError::Claims
+            | AccessTokenError::Inactive
             | AccessTokenError::Issuer
             | AccessTokenError::Jws(_)
             | AccessTokenError::NotYetValid
             | AccessTokenError::RequiredClaim
+            | AccessTokenError::TokenType
             | AccessTokenError::Typ => token(Some("The access token is not valid here.")),
         },
         Error::Account(error) => page(
@@ -236,6 +238,7 @@ pub(super) fn row(error: &Error) -> Row {
             )))
         }
         Error::ClientKeyId | Error::Internal | Error::SigningKey(_) => internal(),
+        Error::Introspection { .. } => later(SIGN_IN_DOWN),
         Error::LoginRequest => sign_in(
             StatusCode::BAD_REQUEST,
             "The link to this sign-in is damaged. Please start again.",
@@ -346,6 +349,13 @@ pub(super) fn row(error: &Error) -> Row {
         ),
         Error::UserInfo(UserInfoError::Unavailable) => sign_in_later(),
         Error::UserInfo(_) => sign_in(StatusCode::BAD_REQUEST, AGAIN),
+        Error::UpstreamCredential { refused: true, .. } => Row {
+            status: StatusCode::BAD_GATEWAY,
+            ..later("The application does not answer")
+        },
+        Error::UpstreamCredential { refused: false, .. } => {
+            later("The application does not answer")
+        }
         Error::UpstreamTimeout => Row {
             status: StatusCode::GATEWAY_TIMEOUT,
             ..later("The application does not answer")

@@ -6,6 +6,7 @@ mod authorize;
 mod backchannel_logout;
 mod callback;
 mod client_auth;
+mod introspection;
 mod login;
 mod logout;
 mod pages;

@@ -21,7 +21,8 @@ const REVOCATION: &str = "https://op.example/revoke";
 
 fn envelope(app: &App, purpose: Purpose) -> String {
     let exp = app.world.now().plus(ENVELOPE_LIFETIME);
-    let content = json!({"id": "call-1", "content": {}});
+    // What `client-credentials` can read, and refuses.
+    let content = json!({"id": "call-1", "content": {"upstream": "nobody"}});
     app.instance
         .ring
         .seal_at(purpose, &content, exp)
@@ -64,20 +65,23 @@ fn ask(app: &App, request: &Revoke) -> Result<(), Error> {
 }
 
 #[test]
-fn an_operation_that_is_not_there_yet_says_so_sealed_and_to_this_very_call() {
+fn a_refusal_is_sealed_and_to_this_very_call() {
     let app = App::new();
-    let sealed = envelope(&app, Purpose::TokensRequest("token-exchange"));
-    let response = post(&app, "/tokens/token-exchange", &sealed);
-    assert_eq!(response.status(), 501);
+    let sealed = envelope(&app, Purpose::TokensRequest("client-credentials"));
+    let response = post(&app, "/tokens/client-credentials", &sealed);
+    assert_eq!(response.status(), 500);
     let now = app.world.now();
     let open = |purpose| {
         app.instance
             .ring
             .open_at::<Value>(purpose, body(&response), now)
     };
-    let expected = json!({"id": "call-1", "error": "not_yet"});
-    assert_eq!(open(Purpose::TokensReply("token-exchange")), Ok(expected));
-    let another = open(Purpose::TokensRequest("token-exchange"));
+    let expected = json!({"id": "call-1", "error": "internal"});
+    assert_eq!(
+        open(Purpose::TokensReply("client-credentials")),
+        Ok(expected)
+    );
+    let another = open(Purpose::TokensRequest("client-credentials"));
     assert!(another.is_err(), "an answer is no request");
     assert!(
         open(Purpose::TokensReply("refresh")).is_err(),
@@ -310,39 +314,43 @@ fn a_provider_without_revocation_is_not_asked() {
 #[test]
 fn everything_else_is_as_if_nothing_were_there() {
     let app = App::new();
-    let good = envelope(&app, Purpose::TokensRequest("token-exchange"));
+    let good = envelope(&app, Purpose::TokensRequest("client-credentials"));
     for (name, target, sealed) in [
         ("for another operation", "/tokens/revoke", good.as_str()),
         (
             "an answer",
-            "/tokens/token-exchange",
-            &envelope(&app, Purpose::TokensReply("token-exchange")),
+            "/tokens/client-credentials",
+            &envelope(&app, Purpose::TokensReply("client-credentials")),
         ),
         (
             "a session",
-            "/tokens/token-exchange",
+            "/tokens/client-credentials",
             &envelope(&app, Purpose::Session),
         ),
-        ("nothing", "/tokens/token-exchange", ""),
-        ("no envelope", "/tokens/token-exchange", "{\"id\":\"x\"}"),
+        ("nothing", "/tokens/client-credentials", ""),
+        (
+            "no envelope",
+            "/tokens/client-credentials",
+            "{\"id\":\"x\"}",
+        ),
         ("no operation", "/tokens/", &good),
         ("an unknown operation", "/tokens/everything", &good),
-        ("a longer path", "/tokens/token-exchange/", &good),
+        ("a longer path", "/tokens/client-credentials/", &good),
     ] {
         check(&post(&app, target, sealed), 404, "envelope_invalid", name);
     }
-    let get = app.send(Method::GET, "/tokens/token-exchange", &[], &good);
+    let get = app.send(Method::GET, "/tokens/client-credentials", &[], &good);
     check(&get, 404, "envelope_invalid", "GET");
 
     app.world.clock.advance(9);
     assert_eq!(
-        post(&app, "/tokens/token-exchange", &good).status(),
-        501,
+        post(&app, "/tokens/client-credentials", &good).status(),
+        500,
         "the last second"
     );
     app.world.clock.advance(1);
     check(
-        &post(&app, "/tokens/token-exchange", &good),
+        &post(&app, "/tokens/client-credentials", &good),
         404,
         "envelope_invalid",
         "too late",
@@ -355,12 +363,12 @@ fn an_envelope_of_other_keys_does_not_open() {
     let text = format!("k:{}", airside::encoding::base64url_encode(&[8; 32]));
     let ring = KeyRing::parse(&Secret::new(text)).expect("ring");
     let exp = other.world.now().plus(ENVELOPE_LIFETIME);
-    let purpose = Purpose::TokensRequest("token-exchange");
+    let purpose = Purpose::TokensRequest("client-credentials");
     let forged = ring
         .seal_at(purpose, &json!({"id": "x"}), exp)
         .expect("sealed");
     check(
-        &post(&app, "/tokens/token-exchange", &forged),
+        &post(&app, "/tokens/client-credentials", &forged),
         404,
         "envelope_invalid",
         "other keys",

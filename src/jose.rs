@@ -10,6 +10,8 @@ pub mod claims;
 pub mod jwk;
 pub mod jwks;
 pub mod jws;
+mod montgomery;
+mod rsa;
 pub mod signing;
 
 pub use alg::Algorithm;

@@ -1,38 +1,36 @@
 //! One public verification key (RFC 7517, RFC 7518 section 6, RFC 8037 section 2).
 //!
-//! jwt-simple gets the key's numbers alone. It refuses a JWK over 8 kB: an `x5c` chain, which
-//! airside never uses, would make a good key unusable.
+//! A key is its numbers alone: an `x5c` chain, which airside never uses, is not even read. The
+//! signatures are judged by the primitives that jwt-simple stands on: all of it would make the
+//! gate a fifth larger, and RSA five times slower (ARCHITECTURE.md).
 
-use jwt_simple::prelude::{ES256PublicKey, ES384PublicKey, Ed25519PublicKey};
+use ed25519_compact::{PublicKey as Ed25519, Signature as Ed25519Signature};
+use hmac_sha256::Hash as Sha256;
+use hmac_sha512::sha384::Hash as Sha384;
+use p256::ecdsa::signature::hazmat::PrehashVerifier;
+use p256::elliptic_curve::point::AffineCoordinates;
 use serde_json::Value;
 
 use crate::encoding::base64url_decode;
 use crate::jose::alg::Algorithm;
-
-/// RSA moduli under this size are refused (RFC 7518 section 3.3).
-const MIN_RSA_BITS: usize = 2_048;
-/// Larger ones are refused too: verifying would cost more than a request may.
-const MAX_RSA_BITS: usize = 4_096;
+use crate::jose::rsa::RsaPublicKey;
 
 /// A public key that may verify signatures.
 #[derive(Clone)]
 pub struct Jwk {
     kid: Option<String>,
     alg: Option<String>,
-    pub(super) material: Material,
+    material: Material,
 }
 
 /// The key itself.
 #[derive(Clone)]
-pub(super) enum Material {
-    Ed25519(Ed25519PublicKey),
-    P256(ES256PublicKey),
-    P384(ES384PublicKey),
-    /// Modulus and exponent: which RSA scheme applies is known with the token only.
-    Rsa {
-        n: Vec<u8>,
-        e: Vec<u8>,
-    },
+enum Material {
+    Ed25519(Ed25519),
+    P256(p256::ecdsa::VerifyingKey),
+    P384(p384::ecdsa::VerifyingKey),
+    /// Which RSA scheme applies is known with the token only.
+    Rsa(RsaPublicKey),
 }
 
 impl std::fmt::Debug for Jwk {
@@ -73,18 +71,36 @@ impl Jwk {
             return None;
         }
         let material = match (string("kty")?, string("crv")) {
-            ("RSA", _) => rsa(string("n")?, string("e")?)?,
+            ("RSA", _) => {
+                let (n, e) = (number(string("n")?)?, number(string("e")?)?);
+                Material::Rsa(RsaPublicKey::from_components(&n, &e)?)
+            }
+            // RFC 7518 section 6.2.1.2: each coordinate has the curve's full length. Whether the
+            // point is on the curve is the crate's word.
             ("EC", Some("P-256")) => {
-                let point = point(string("x")?, string("y")?, 32)?;
-                Material::P256(ES256PublicKey::from_bytes(&point).ok()?)
+                let (x, y) = (number(string("x")?)?, number(string("y")?)?);
+                let point = p256::AffinePoint::from_coordinates(
+                    x.as_slice().try_into().ok()?,
+                    y.as_slice().try_into().ok()?,
+                );
+                let point = Option::from(point)?;
+                Material::P256(p256::ecdsa::VerifyingKey::from_affine(point).ok()?)
             }
             ("EC", Some("P-384")) => {
-                let point = point(string("x")?, string("y")?, 48)?;
-                Material::P384(ES384PublicKey::from_bytes(&point).ok()?)
+                let (x, y) = (number(string("x")?)?, number(string("y")?)?);
+                let point = p384::AffinePoint::from_coordinates(
+                    x.as_slice().try_into().ok()?,
+                    y.as_slice().try_into().ok()?,
+                );
+                let point = Option::from(point)?;
+                Material::P384(p384::ecdsa::VerifyingKey::from_affine(point).ok()?)
             }
             ("OKP", Some("Ed25519")) => {
-                let x = base64url_decode(string("x")?).ok()?;
-                Material::Ed25519(Ed25519PublicKey::from_bytes(&x).ok()?)
+                let key = Ed25519::from_slice(&number(string("x")?)?).ok()?;
+                // Neither points that are none nor those of a small order (RFC 8032
+                // section 5.1.7 leaves the latter open; anybody can sign for them).
+                key.validate().ok()?;
+                Material::Ed25519(key)
             }
             _ => return None,
         };
@@ -107,7 +123,7 @@ impl Jwk {
             Material::Ed25519(_) => algorithm == Algorithm::EdDsa,
             Material::P256(_) => algorithm == Algorithm::Es256,
             Material::P384(_) => algorithm == Algorithm::Es384,
-            Material::Rsa { .. } => matches!(algorithm, Algorithm::Ps256 | Algorithm::Rs256),
+            Material::Rsa(_) => matches!(algorithm, Algorithm::Ps256 | Algorithm::Rs256),
         };
         type_fits
             && self
@@ -115,29 +131,34 @@ impl Jwk {
                 .as_ref()
                 .is_none_or(|alg| alg.parse() == Ok(algorithm))
     }
-}
 
-fn rsa(n: &str, e: &str) -> Option<Material> {
-    let n = base64url_decode(n).ok()?;
-    let e = base64url_decode(e).ok()?;
-    // RFC 7518 section 6.3.1.1 forbids leading zeros, yet some providers send one.
-    let leading = n.iter().take_while(|byte| **byte == 0).count();
-    let significant = n.get(leading..)?;
-    let bits = significant.len() * 8 - significant.first()?.leading_zeros() as usize;
-    if !(MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits) {
-        return None;
+    /// True when `signature` is this key's signature of `message` by `algorithm`.
+    pub(super) fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+        match (&self.material, algorithm) {
+            (Material::Ed25519(key), Algorithm::EdDsa) => Ed25519Signature::from_slice(signature)
+                .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
+            // RFC 7518 section 3.4: r and s, each as long as the curve's order.
+            (Material::P256(key), Algorithm::Es256) => {
+                p256::ecdsa::Signature::from_slice(signature).is_ok_and(|signature| {
+                    key.verify_prehash(&Sha256::hash(message), &signature)
+                        .is_ok()
+                })
+            }
+            (Material::P384(key), Algorithm::Es384) => {
+                p384::ecdsa::Signature::from_slice(signature).is_ok_and(|signature| {
+                    key.verify_prehash(&Sha384::hash(message), &signature)
+                        .is_ok()
+                })
+            }
+            (Material::Rsa(key), Algorithm::Rs256) => key.verify_pkcs1(message, signature),
+            (Material::Rsa(key), Algorithm::Ps256) => key.verify_pss(message, signature),
+            _ => false,
+        }
     }
-    let n = significant.to_vec();
-    // jwt-simple has the last word on exponent and form.
-    jwt_simple::prelude::RS256PublicKey::from_components(&n, &e).ok()?;
-    Some(Material::Rsa { n, e })
 }
 
-/// The uncompressed point (SEC 1 section 2.3.3) of two coordinates, each of the curve's full
-/// length (RFC 7518 section 6.2.1.2). Whether it is on the curve is jwt-simple's word.
-fn point(x: &str, y: &str, length: usize) -> Option<Vec<u8>> {
-    let (x, y) = (base64url_decode(x).ok()?, base64url_decode(y).ok()?);
-    (x.len() == length && y.len() == length).then(|| [&[4], x.as_slice(), y.as_slice()].concat())
+fn number(text: &str) -> Option<Vec<u8>> {
+    base64url_decode(text).ok()
 }
 
 #[cfg(test)]

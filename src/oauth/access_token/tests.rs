@@ -5,9 +5,6 @@ use crate::testing::Idp;
 
 const ISSUER: &str = "https://as.example";
 const NOW: u64 = 1_767_225_600;
-/// jwt-simple reads the registered claims itself, and does not tell a wrong type from a bad
-/// signature. Our own checks of them stand behind it.
-const BY_LIBRARY: AccessTokenError = AccessTokenError::Jws(JwsError::Signature);
 
 /// The claims of a good token.
 fn claims() -> Value {
@@ -138,7 +135,7 @@ fn issuer_is_the_trusted_one_to_the_letter() {
         "a list",
         &with(json!({"iss": [ISSUER]})),
         "at+jwt",
-        Err(BY_LIBRARY),
+        Err(AccessTokenError::Claims),
     );
 }
 
@@ -157,19 +154,19 @@ fn audience_is_there_as_string_or_list() {
         "a number",
         &with(json!({"aud": 1})),
         "at+jwt",
-        Err(BY_LIBRARY),
+        Err(AccessTokenError::Claims),
     );
     check(
         "a list of numbers",
         &with(json!({"aud": [1]})),
         "at+jwt",
-        Err(BY_LIBRARY),
+        Err(AccessTokenError::Claims),
     );
     check(
         "an object",
         &with(json!({"aud": {"x": "y"}})),
         "at+jwt",
-        Err(BY_LIBRARY),
+        Err(AccessTokenError::Claims),
     );
 }
 
@@ -250,7 +247,7 @@ fn subject_and_client_are_there_and_fit_a_header() {
 }
 
 #[test]
-fn registered_claims_of_a_wrong_type_are_refused_by_the_library() {
+fn registered_claims_of_a_wrong_type_are_refused() {
     check("as it should be", &claims(), "at+jwt", Ok(()));
     for (name, changes) in [
         ("sub a number", json!({"sub": 7})),
@@ -261,7 +258,7 @@ fn registered_claims_of_a_wrong_type_are_refused_by_the_library() {
         ("iat as text", json!({"iat": "1"})),
         ("negative iat", json!({"iat": -5})),
     ] {
-        check(name, &with(changes), "at+jwt", Err(BY_LIBRARY));
+        check(name, &with(changes), "at+jwt", Err(AccessTokenError::Claims));
     }
 }
 

@@ -5,9 +5,6 @@ use crate::testing::Idp;
 
 const ISSUER: &str = "https://op.example";
 const NOW: u64 = 1_767_225_600;
-/// jwt-simple reads the registered claims itself, and does not tell a wrong type from a bad
-/// signature. Our own checks of them stand behind it.
-const BY_LIBRARY: IdTokenError = IdTokenError::Jws(JwsError::Signature);
 const ACCESS_TOKEN: &str = "jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y";
 
 /// The claims of a good token.
@@ -87,7 +84,7 @@ fn issuer_is_the_provider_to_the_letter() {
         check(other, json!({"iss": other}), Err(IdTokenError::Issuer));
     }
     check("none", json!({"iss": null}), Err(IdTokenError::Claims));
-    check("a list", json!({"iss": [ISSUER]}), Err(BY_LIBRARY));
+    check("a list", json!({"iss": [ISSUER]}), Err(IdTokenError::Claims));
 }
 
 #[test]
@@ -111,7 +108,7 @@ fn audience_is_the_client_and_nobody_unexpected() {
     check("a part of it", json!({"aud": "web"}), refused);
     check("empty", json!({"aud": []}), refused);
     check("none", json!({"aud": null}), refused);
-    check("a number", json!({"aud": 1}), Err(BY_LIBRARY));
+    check("a number", json!({"aud": 1}), Err(IdTokenError::Claims));
 }
 
 #[test]
@@ -141,9 +138,9 @@ fn times_count_within_the_leeway() {
     check("nbf within the leeway", json!({"nbf": NOW + 60}), Ok(()));
     check("nbf beyond it", json!({"nbf": NOW + 61}), early);
     check("auth_time of zero", json!({"auth_time": 0}), Ok(()));
-    check("exp as text", json!({"exp": "1900000000"}), Err(BY_LIBRARY));
-    check("negative iat", json!({"iat": -1}), Err(BY_LIBRARY));
-    check("nbf as text", json!({"nbf": "1"}), Err(BY_LIBRARY));
+    check("exp as text", json!({"exp": "1900000000"}), Err(IdTokenError::Claims));
+    check("negative iat", json!({"iat": -1}), Err(IdTokenError::Claims));
+    check("nbf as text", json!({"nbf": "1"}), Err(IdTokenError::Claims));
     for (name, changes) in [
         ("no exp", json!({"exp": null})),
         ("huge exp", json!({"exp": 1e300})),
@@ -166,7 +163,7 @@ fn nonce_is_the_one_that_was_sent() {
     ] {
         check(name, json!({"nonce": nonce}), Err(IdTokenError::Nonce));
     }
-    check("no text", json!({"nonce": 1}), Err(BY_LIBRARY));
+    check("no text", json!({"nonce": 1}), Err(IdTokenError::Claims));
 }
 
 #[test]
@@ -219,7 +216,7 @@ fn subject_is_1_to_255_visible_characters() {
     ] {
         check(name, json!({"sub": sub}), Err(IdTokenError::Subject));
     }
-    check("a number", json!({"sub": 7}), Err(BY_LIBRARY));
+    check("a number", json!({"sub": 7}), Err(IdTokenError::Claims));
 }
 
 #[test]

@@ -258,7 +258,12 @@ fn registered_claims_of_a_wrong_type_are_refused() {
         ("iat as text", json!({"iat": "1"})),
         ("negative iat", json!({"iat": -5})),
     ] {
-        check(name, &with(changes), "at+jwt", Err(AccessTokenError::Claims));
+        check(
+            name,
+            &with(changes),
+            "at+jwt",
+            Err(AccessTokenError::Claims),
+        );
     }
 }
 

@@ -84,7 +84,11 @@ fn issuer_is_the_provider_to_the_letter() {
         check(other, json!({"iss": other}), Err(IdTokenError::Issuer));
     }
     check("none", json!({"iss": null}), Err(IdTokenError::Claims));
-    check("a list", json!({"iss": [ISSUER]}), Err(IdTokenError::Claims));
+    check(
+        "a list",
+        json!({"iss": [ISSUER]}),
+        Err(IdTokenError::Claims),
+    );
 }
 
 #[test]
@@ -138,9 +142,21 @@ fn times_count_within_the_leeway() {
     check("nbf within the leeway", json!({"nbf": NOW + 60}), Ok(()));
     check("nbf beyond it", json!({"nbf": NOW + 61}), early);
     check("auth_time of zero", json!({"auth_time": 0}), Ok(()));
-    check("exp as text", json!({"exp": "1900000000"}), Err(IdTokenError::Claims));
-    check("negative iat", json!({"iat": -1}), Err(IdTokenError::Claims));
-    check("nbf as text", json!({"nbf": "1"}), Err(IdTokenError::Claims));
+    check(
+        "exp as text",
+        json!({"exp": "1900000000"}),
+        Err(IdTokenError::Claims),
+    );
+    check(
+        "negative iat",
+        json!({"iat": -1}),
+        Err(IdTokenError::Claims),
+    );
+    check(
+        "nbf as text",
+        json!({"nbf": "1"}),
+        Err(IdTokenError::Claims),
+    );
     for (name, changes) in [
         ("no exp", json!({"exp": null})),
         ("huge exp", json!({"exp": 1e300})),

@@ -341,7 +341,7 @@ fn each_wrong_token_is_refused_by_its_own_code() {
         (
             gate.token(|c| c["aud"] = json!([API, 1])),
             401,
-            "access_token_signature",
+            "access_token_claims",
         ),
         (
             gate.token(|c| c["aud"] = json!("the-client")),

@@ -9,6 +9,7 @@ mod client_auth;
 mod introspection;
 mod login;
 mod logout;
+mod machine;
 mod pages;
 mod policy;
 mod providers;

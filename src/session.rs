@@ -3,6 +3,7 @@
 pub mod cookie;
 pub mod record;
 pub mod revocation;
+pub mod refresh_lock;
 pub mod seal;
 pub mod transaction;
 

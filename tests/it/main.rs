@@ -13,6 +13,7 @@ mod machine;
 mod pages;
 mod policy;
 mod providers;
+mod refresh_lock;
 mod return_to;
 mod revocation;
 mod session;

@@ -2,8 +2,8 @@
 
 pub mod cookie;
 pub mod record;
-pub mod revocation;
 pub mod refresh_lock;
+pub mod revocation;
 pub mod seal;
 pub mod transaction;
 

@@ -45,8 +45,8 @@ pub const RESULT_LIFETIME: Lifetime = Lifetime::from_secs(120);
 /// not go on for ever.
 pub const MAX_ATTEMPTS: u32 = 3;
 
-/// How long after a mark its result may be on its way.
-const SETTLE: Lifetime = Lifetime::from_secs(5);
+/// How long the result of a mark may be on its way, from when the mark is seen.
+const SETTLE_MILLIS: u64 = 5_000;
 /// The longest pause between two looks.
 const MAX_PAUSE_MILLIS: u64 = 400;
 
@@ -201,10 +201,10 @@ enum Phase {
     Marking { answer: Answer, mark: Mark },
     /// Owner: writing the result.
     Recording { answer: Answer },
-    /// Looking for the result of a mark.
-    Fetching { at: UnixTime },
+    /// Looking for the result of a mark, which may be on its way until then.
+    Fetching { until: u64 },
     /// Waiting for the result of a mark.
-    Settling { at: UnixTime },
+    Settling { until: u64 },
     /// Finished.
     Over,
 }
@@ -229,7 +229,7 @@ impl Racer {
     pub fn next(&mut self, reply: Reply, moment: Moment) -> Step {
         match (self.phase, reply) {
             (Phase::Looking | Phase::Watching { .. }, Reply::Mark(Some(Mark::Spent { at }))) => {
-                self.fetch(at)
+                self.fetch(at, moment)
             }
             (
                 Phase::Looking,
@@ -282,7 +282,9 @@ impl Racer {
                 self.phase = Phase::Confirming { attempt, began };
                 Step::ReadMark
             }
-            (Phase::Confirming { .. }, Reply::Mark(Some(Mark::Spent { at }))) => self.fetch(at),
+            (Phase::Confirming { .. }, Reply::Mark(Some(Mark::Spent { at }))) => {
+                self.fetch(at, moment)
+            }
             (Phase::Confirming { attempt, began }, Reply::Mark(mark)) => match mark {
                 // Others have been here since this attempt was called for.
                 Some(Mark::Fault {
@@ -320,14 +322,17 @@ impl Racer {
             ) => self.finish(Outcome::Own(answer)),
 
             (Phase::Fetching { .. }, Reply::Result(true)) => self.finish(Outcome::Found),
-            (Phase::Fetching { at }, Reply::Result(false)) => {
-                if moment.now >= at.plus(SETTLE) {
+            (Phase::Fetching { until }, Reply::Result(false)) => {
+                if moment.millis >= until {
                     return self.finish(Outcome::Spent);
                 }
-                self.phase = Phase::Settling { at };
+                self.phase = Phase::Settling { until };
                 self.sleep(moment)
             }
-            (Phase::Settling { at }, Reply::Slept) => self.fetch(at),
+            (Phase::Settling { until }, Reply::Slept) => {
+                self.phase = Phase::Fetching { until };
+                Step::ReadResult
+            }
 
             // The store failed before anything was sent; or a reply to something else.
             _ => self.finish(Outcome::Unavailable),
@@ -362,10 +367,7 @@ impl Racer {
     /// Waits for the mark of `attempt`, or takes the next one when its owner is dead.
     fn wait(&mut self, attempt: u32, lease: UnixTime, moment: Moment) -> Step {
         // One second more, because both times are cut to whole seconds.
-        let dead_at = lease
-            .plus(LEASE)
-            .plus(GRACE)
-            .plus(Lifetime::from_secs(1));
+        let dead_at = lease.plus(LEASE).plus(GRACE).plus(Lifetime::from_secs(1));
         if moment.now >= dead_at {
             return self.lock(attempt.saturating_add(1), moment);
         }
@@ -419,8 +421,13 @@ impl Racer {
         Step::WriteMark(mark)
     }
 
-    fn fetch(&mut self, at: UnixTime) -> Step {
-        self.phase = Phase::Fetching { at };
+    fn fetch(&mut self, at: UnixTime, moment: Moment) -> Step {
+        // The mark is older than it looks when writing it took long, so the wait is one's own.
+        let until = match moment.now < at.plus(RESULT_LIFETIME) {
+            true => moment.millis.saturating_add(SETTLE_MILLIS),
+            false => 0,
+        };
+        self.phase = Phase::Fetching { until };
         Step::ReadResult
     }
 

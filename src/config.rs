@@ -61,6 +61,10 @@ pub struct Provider {
     pub request: LoginRequest,
     /// What an account must have to come in.
     pub requirements: Requirements,
+    /// Whether authorization requests are pushed (RFC 9126).
+    pub pushed_authorization_requests: Push,
+    /// Whether a refresh token is kept. How it is asked for is in `scopes` and `request`.
+    pub refresh: bool,
     /// Whether UserInfo is asked for more claims.
     pub userinfo: bool,
     /// How its session is ended.
@@ -152,6 +156,8 @@ pub enum AssertionAudience {
 /// What an authorization request asks for beyond the protocol's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoginRequest {
+    /// Whether `prompt` is to contain `consent`, whatever else it contains.
+    pub consent: bool,
     /// `acr_values`, each good enough; empty does not ask.
     pub acr_values: Vec<String>,
     /// `max_age`.
@@ -160,6 +166,17 @@ pub struct LoginRequest {
     pub prompt: Option<Prompt>,
     /// Parameters peculiar to the provider, none of ours among them.
     pub extra: Vec<(String, String)>,
+}
+
+/// When authorization requests are pushed to the provider (RFC 9126).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Push {
+    /// Each of them.
+    Always,
+    /// None.
+    Never,
+    /// Where the provider's metadata says that it accepts no others.
+    WhenRequired,
 }
 
 /// Whether an authorization response must have `iss` (RFC 9207).

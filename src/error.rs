@@ -127,6 +127,9 @@ pub enum Error {
     /// Whether the session was revoked cannot be known, or not be recorded.
     #[error("revocation marks unavailable")]
     RevocationUnavailable,
+    /// The authorization request could not be pushed to the provider.
+    #[error("pushed authorization request failed: {0}")]
+    Push(PushError),
     /// The session is over, or its access token is.
     #[error("session expired")]
     SessionExpired,
@@ -211,6 +214,20 @@ pub enum DiscoveryError {
     /// Not reachable, too slow, too large, or not 200.
     #[error("provider unreachable")]
     Unreachable,
+}
+
+/// Why an authorization request could not be pushed (RFC 9126).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ThisError)]
+pub enum PushError {
+    /// No `request_uri` in the response.
+    #[error("response malformed")]
+    Malformed,
+    /// The provider refused it.
+    #[error("refused by the provider")]
+    Refused,
+    /// The endpoint does not answer.
+    #[error("endpoint failed")]
+    Unavailable,
 }
 
 /// Why a session's access token can never pass a route.
@@ -361,6 +378,11 @@ impl Error {
             },
             Error::RevocationOff => "revocation_off",
             Error::RevocationUnavailable => "revocation_unavailable",
+            Error::Push(error) => match error {
+                PushError::Malformed => "par_response_malformed",
+                PushError::Refused => "par_refused",
+                PushError::Unavailable => "par_unavailable",
+            },
             Error::SessionExpired => "session_expired",
             Error::SessionRevoked => "session_revoked",
             Error::SessionTokenNotForThisApi(_) => "session_token_not_for_this_api",
@@ -421,6 +443,9 @@ impl Error {
             }
             Error::Cookie(CookieError::SessionTooLarge) => {
                 "set id_token_hint = \"never\", keep fewer claims, or raise session.max_chunks"
+            }
+            Error::Push(PushError::Refused) => {
+                "compare redirect_uri, scopes, audience and resource with what the provider has for this client"
             }
             Error::SigningKey(_) => {
                 "expected one private JSON Web Key in the variable: `cargo xtask keys --client` makes one"

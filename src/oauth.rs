@@ -10,6 +10,7 @@ pub mod form;
 pub mod introspection;
 pub mod metadata;
 pub mod pkce;
+pub mod pushed;
 pub mod revocation;
 pub mod token;
 pub mod token_exchange;

@@ -80,7 +80,7 @@ pub(super) fn provider(name: &str, table: &Table<'_, '_>, several: bool) -> Opti
             "email".to_owned(),
         ]
     };
-    let scopes: Vec<String> = table.list("scopes", "scope names", scope_list);
+    let mut scopes: Vec<String> = table.list("scopes", "scope names", scope_list);
     if !scopes.iter().any(|scope| scope == "openid") {
         table.problem(
             "scopes",
@@ -110,7 +110,9 @@ pub(super) fn provider(name: &str, table: &Table<'_, '_>, several: bool) -> Opti
     let hint = table.word("id_token_hint", &words);
     let logout = login::logout(table, preset);
     let (callback_path, response_iss) = login::callback(name, table, several);
-    let request = login::request(table);
+    let mut request = login::request(table);
+    let refresh = login::refresh(table, preset, &mut scopes, &mut request);
+    let pushed_authorization_requests = login::push(table);
     let requirements = login::requirements(table);
     let userinfo = table.flag("userinfo");
     let title = table.non_empty("title", "a name that people know it by");
@@ -127,6 +129,8 @@ pub(super) fn provider(name: &str, table: &Table<'_, '_>, several: bool) -> Opti
         response_iss,
         request,
         requirements,
+        pushed_authorization_requests,
+        refresh,
         userinfo,
         logout,
         endpoint_origins,

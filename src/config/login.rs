@@ -1,8 +1,8 @@
 //! The keys of a provider that say how to log in there and who may come in.
 
-use crate::config::preset::Preset;
+use crate::config::preset::{self, Preset};
 use crate::config::read::Table;
-use crate::config::{LoginRequest, Logout, Provider, ResponseIss};
+use crate::config::{LoginRequest, Logout, Provider, Push, ResponseIss};
 use crate::oauth::authorization::{Prompt, RESERVED_PARAMETERS};
 use crate::oidc::requirements::Requirements;
 use crate::time::Lifetime;
@@ -74,11 +74,59 @@ pub(super) fn request(table: &Table<'_, '_>) -> LoginRequest {
             .then_some("is airside's own parameter: expected others")
     });
     LoginRequest {
+        consent: false,
         acr_values,
         max_age,
         prompt,
         extra,
     }
+}
+
+/// Whether refresh tokens are wanted: asks for them, in the provider's own way, by `scopes` and
+/// `request`.
+pub(super) fn refresh(
+    table: &Table<'_, '_>,
+    preset: Option<Preset>,
+    scopes: &mut Vec<String>,
+    request: &mut LoginRequest,
+) -> bool {
+    const OFFLINE: &str = "offline_access";
+    let refresh = table.flag("refresh");
+    let asking = preset::offline(preset);
+    let consent = table
+        .word("refresh_consent", &[("always", true), ("never", false)])
+        .unwrap_or(asking.consent);
+    let has_scope = scopes.iter().any(|scope| scope == OFFLINE);
+    if !refresh {
+        if has_scope {
+            table.problem("scopes", "offline_access is asked for by refresh = true");
+        }
+        if table.get("refresh_consent").is_some() {
+            table.problem("refresh_consent", "needs refresh = true");
+        }
+        return false;
+    }
+    request.consent = consent;
+    if asking.scope && !has_scope {
+        scopes.push(OFFLINE.to_owned());
+    }
+    if let Some((name, value)) = asking.parameter
+        && !request.extra.iter().any(|(known, _)| known == name)
+    {
+        request.extra.push((name.to_owned(), value.to_owned()));
+    }
+    true
+}
+
+/// When authorization requests are pushed.
+pub(super) fn push(table: &Table<'_, '_>) -> Push {
+    let words = [
+        ("always", Push::Always),
+        ("never", Push::Never),
+        ("when_required", Push::WhenRequired),
+    ];
+    let word = table.word("pushed_authorization_requests", &words);
+    word.unwrap_or(Push::WhenRequired)
 }
 
 /// What an account must have.

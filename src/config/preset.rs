@@ -154,6 +154,33 @@ fn needless(preset: Preset) -> (&'static [&'static str], &'static str) {
     }
 }
 
+/// How a provider is asked for a refresh token.
+pub(super) struct Offline {
+    /// By the scope `offline_access`.
+    pub(super) scope: bool,
+    /// By this parameter.
+    pub(super) parameter: Option<(&'static str, &'static str)>,
+    /// With `prompt=consent`, which it does not give one without.
+    pub(super) consent: bool,
+}
+
+/// How each is asked.
+pub(super) fn offline(preset: Option<Preset>) -> Offline {
+    let (scope, parameter, consent) = match preset {
+        // OpenID Connect Core section 11.
+        None | Some(Preset::Logto) => (true, None, true),
+        Some(Preset::Auth0 | Preset::Entra | Preset::Okta) => (true, None, false),
+        // They give one anyway. Keycloak's offline_access is for when the person is not there.
+        Some(Preset::Cognito | Preset::Keycloak) => (false, None, false),
+        Some(Preset::Google) => (false, Some(("access_type", "offline")), true),
+    };
+    Offline {
+        scope,
+        parameter,
+        consent,
+    }
+}
+
 /// Why clients cannot authenticate with `private_key_jwt` there, if they cannot.
 pub(super) fn without_private_key_jwt(preset: Preset) -> Option<&'static str> {
     match preset {

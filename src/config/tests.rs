@@ -94,6 +94,8 @@ fn what_is_not_said_has_the_safe_value() {
     assert_eq!(provider.id_token_algorithms, Algorithm::DEFAULT);
     assert_eq!(provider.leeway, Leeway::DEFAULT);
     assert!(provider.additional_audiences.is_empty());
+    assert!(!provider.refresh);
+    assert_eq!(provider.pushed_authorization_requests, Push::WhenRequired);
     let issuer = &config.issuers[0];
     assert_eq!(issuer.algorithms, Algorithm::DEFAULT);
     assert_eq!(issuer.leeway, Leeway::DEFAULT);
@@ -110,6 +112,8 @@ fn what_is_said_arrives() {
     let variable = "corp_secret".to_owned();
     let post = ClientAuthentication::ClientSecretPost { variable };
     assert_eq!(corp.client_authentication, post);
+    assert!(corp.refresh && !corp.request.consent);
+    assert_eq!(corp.pushed_authorization_requests, Push::Always);
     let keyed = config.provider("keyed").expect("provider");
     let key = ClientAuthentication::PrivateKeyJwt {
         variable: "client_key".to_owned(),
@@ -316,4 +320,31 @@ fn client_assertions_are_for_the_issuer_by_es256_unless_the_preset_says() {
     assert_eq!(audience("", issuer), AssertionAudience::Issuer);
     let okta = audience("preset = \"okta\"", "https://acme.okta.com");
     assert_eq!(okta, AssertionAudience::TokenEndpoint);
+}
+
+#[test]
+fn refresh_tokens_are_asked_for_as_each_provider_wants_it() {
+    let text = include_str!("../../testdata/config/good/presets.toml");
+    let text = text.replace("client_id = \"c\"\n", "client_id = \"c\"\nrefresh = true\n");
+    let config = Config::parse(&text).unwrap_or_else(|problems| panic!("{problems:?}"));
+    for (name, scope, access_type, consent) in [
+        ("auth0", true, false, false),
+        ("cognito", false, false, false),
+        ("entra", true, false, false),
+        ("google", false, true, true),
+        ("keycloak", false, false, false),
+        ("logto", true, false, true),
+        ("okta", true, false, false),
+    ] {
+        let provider = config.provider(name).expect("provider");
+        let has_scope = provider
+            .scopes
+            .iter()
+            .any(|scope| scope == "offline_access");
+        let offline = ("access_type".to_owned(), "offline".to_owned());
+        let has_parameter = provider.request.extra.contains(&offline);
+        let found = (has_scope, has_parameter, provider.request.consent);
+        assert_eq!(found, (scope, access_type, consent), "{name}");
+        assert!(provider.refresh, "{name}");
+    }
 }

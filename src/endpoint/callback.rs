@@ -293,7 +293,8 @@ fn new_session(
         sid: id_token.sid().map(str::to_owned),
         access_token: tokens.access_token,
         access_token_expires_at: tokens.expires_in.map(|life| now.plus(life)),
-        refresh_token: tokens.refresh_token,
+        // Some providers send one unasked. What nobody uses is not carried about.
+        refresh_token: tokens.refresh_token.filter(|_| provider.refresh),
         id_token: match provider.id_token_hint {
             IdTokenHint::Always => Some(tokens.id_token),
             IdTokenHint::Never => None,

@@ -6,13 +6,13 @@
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 
-use crate::config::Provider;
+use crate::config::{Provider, Push};
 use crate::encoding::base64url_encode;
 use crate::endpoint::instance::Instance;
-use crate::endpoint::{LOGIN_PATH, discovery, is_program, random, refuse, require_method};
+use crate::endpoint::{LOGIN_PATH, discovery, is_program, random, refuse, require_method, tokens};
 use crate::error::{DiscoveryError, Error};
 use crate::oauth::authorization::{
-    AuthorizationRequest, Prompt, claims_parameter, parse_parameters,
+    AuthorizationRequest, Prompt, claims_parameter, parse_parameters, pushed_url,
 };
 use crate::oauth::metadata::{MetadataError, ProviderMetadata};
 use crate::oauth::pkce;
@@ -177,6 +177,16 @@ async fn redirect(
         return_to: wishes.return_to.clone(),
         created_at: now,
     };
+    // A link may ask for more than the configuration, never for less.
+    let mut prompt: Vec<Prompt> = provider
+        .request
+        .prompt
+        .or(wishes.prompt)
+        .into_iter()
+        .collect();
+    if provider.request.consent && prompt != [Prompt::Consent] {
+        prompt.push(Prompt::Consent);
+    }
     let request = AuthorizationRequest {
         client_id: &provider.client_id,
         redirect_uri: &redirect_uri(provider, instance),
@@ -188,17 +198,27 @@ async fn redirect(
         resource: &provider.resource,
         login_hint: wishes.login_hint.as_deref(),
         ui_locales: wishes.ui_locales.as_deref(),
-        // A link may ask for more than the configuration, never for less.
-        prompt: provider.request.prompt.or(wishes.prompt),
+        prompt: &prompt,
         max_age: provider.request.max_age,
         acr_values: &provider.request.acr_values,
         claims: claims(provider, &metadata),
         extra: &provider.request.extra,
     };
+    let push = match provider.pushed_authorization_requests {
+        Push::Always => true,
+        Push::Never => false,
+        Push::WhenRequired => metadata.require_pushed_authorization_requests,
+    };
+    let url = if push {
+        let request_uri = tokens::push(&request, provider, instance, ports).await?;
+        pushed_url(endpoint, &provider.client_id, &request_uri)
+    } else {
+        request.url(endpoint)
+    };
     let set = transaction
         .set(cookies, &instance.ring, now)
         .map_err(|_| Error::Internal)?;
-    Ok(see_other(&request.url(endpoint), set))
+    Ok(see_other(&url, set))
 }
 
 fn claims(provider: &Provider, metadata: &ProviderMetadata) -> Option<String> {

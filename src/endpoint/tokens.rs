@@ -11,6 +11,7 @@ mod call;
 mod envelope;
 mod introspect;
 mod issue;
+mod par;
 mod revoke;
 
 pub use call::{REFUSALS, TOKENS_ORIGIN, call};
@@ -18,6 +19,7 @@ pub use envelope::{ENVELOPE_LIFETIME, Enclosed};
 pub use introspect::{Introspect, introspect};
 pub(crate) use issue::CALL_MILLIS as ISSUE_MILLIS;
 pub use issue::{ClientCredentials, Issued, TokenExchange};
+pub use par::{Par, push};
 pub use revoke::{Revoke, revoke};
 
 use bytes::Bytes;
@@ -125,6 +127,7 @@ async fn operate(
     match operation {
         ClientCredentials::NAME => serve::<ClientCredentials>(content, instance, ports, now).await,
         Introspect::NAME => serve::<Introspect>(content, instance, ports, now).await,
+        Par::NAME => serve::<Par>(content, instance, ports, now).await,
         Revoke::NAME => serve::<Revoke>(content, instance, ports, now).await,
         TokenExchange::NAME => serve::<TokenExchange>(content, instance, ports, now).await,
         _ => Err(Error::NotYet),

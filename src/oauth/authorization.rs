@@ -38,8 +38,8 @@ pub struct AuthorizationRequest<'a> {
     pub login_hint: Option<&'a str>,
     /// `ui_locales`: languages the person wants, in order of preference.
     pub ui_locales: Option<&'a str>,
-    /// `prompt`.
-    pub prompt: Option<Prompt>,
+    /// `prompt`, each at most once.
+    pub prompt: &'a [Prompt],
     /// `max_age`: how long ago the person may have authenticated.
     pub max_age: Option<Lifetime>,
     /// `acr_values`, in order of preference.
@@ -137,12 +137,10 @@ pub fn claims_parameter(essential: &[String], voluntary: &[String], userinfo: bo
 }
 
 impl AuthorizationRequest<'_> {
-    /// The URL to redirect the browser to. Query parameters that the endpoint itself has are
-    /// kept (RFC 6749 section 3.1), unless they are named like one of ours.
-    pub fn url(&self, authorization_endpoint: &HttpsUrl) -> String {
+    /// The parameters but `client_id`.
+    pub fn parameters(&self) -> Vec<(&str, String)> {
         let mut parameters: Vec<(&str, String)> = vec![
             ("response_type", "code".to_owned()),
-            ("client_id", self.client_id.to_owned()),
             ("redirect_uri", self.redirect_uri.to_owned()),
             ("scope", self.scopes.join(" ")),
             ("state", self.state.expose().clone()),
@@ -162,9 +160,10 @@ impl AuthorizationRequest<'_> {
         let mut add = |name, value: Option<String>| parameters.extend(value.map(|v| (name, v)));
         add("login_hint", self.login_hint.map(str::to_owned));
         add("ui_locales", self.ui_locales.map(str::to_owned));
+        let prompts: Vec<&str> = self.prompt.iter().map(|prompt| prompt.as_str()).collect();
         add(
             "prompt",
-            self.prompt.map(|prompt| prompt.as_str().to_owned()),
+            Some(prompts.join(" ")).filter(|all| !all.is_empty()),
         );
         add("max_age", self.max_age.map(|age| age.as_secs().to_string()));
         let acr_values = Some(self.acr_values.join(" ")).filter(|acr| !acr.is_empty());
@@ -172,20 +171,42 @@ impl AuthorizationRequest<'_> {
         add("claims", self.claims.clone());
         let extra = self.extra.iter();
         parameters.extend(extra.map(|(name, value)| (name.as_str(), value.clone())));
-
-        let (base, own) = match authorization_endpoint.as_str().split_once('?') {
-            Some((base, query)) => (base, query),
-            None => (authorization_endpoint.as_str(), ""),
-        };
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        for (name, value) in form_urlencoded::parse(own.as_bytes()) {
-            if !parameters.iter().any(|(ours, _)| *ours == name) {
-                query.append_pair(&name, &value);
-            }
-        }
-        query.extend_pairs(&parameters);
-        format!("{base}?{}", query.finish())
+        parameters
     }
+
+    /// The URL to redirect the browser to.
+    pub fn url(&self, authorization_endpoint: &HttpsUrl) -> String {
+        let mut parameters = self.parameters();
+        parameters.insert(0, ("client_id", self.client_id.to_owned()));
+        with_query(authorization_endpoint, &parameters)
+    }
+}
+
+/// The URL to redirect the browser to when the request was pushed (RFC 9126 section 4):
+/// whatever it asks for is at the provider already.
+pub fn pushed_url(authorization_endpoint: &HttpsUrl, client_id: &str, request_uri: &str) -> String {
+    let parameters = [
+        ("client_id", client_id.to_owned()),
+        ("request_uri", request_uri.to_owned()),
+    ];
+    with_query(authorization_endpoint, &parameters)
+}
+
+/// `endpoint` with `parameters`. Query parameters that it has itself are kept (RFC 6749 section
+/// 3.1), unless they are named like one of ours.
+fn with_query(endpoint: &HttpsUrl, parameters: &[(&str, String)]) -> String {
+    let (base, own) = match endpoint.as_str().split_once('?') {
+        Some((base, query)) => (base, query),
+        None => (endpoint.as_str(), ""),
+    };
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in form_urlencoded::parse(own.as_bytes()) {
+        if !parameters.iter().any(|(ours, _)| *ours == name) {
+            query.append_pair(&name, &value);
+        }
+    }
+    query.extend_pairs(parameters);
+    format!("{base}?{}", query.finish())
 }
 
 /// Why the query of the callback is not an authorization response.
@@ -306,7 +327,7 @@ mod tests {
             resource: &["urn:a".into(), "urn:b".into()],
             login_hint: Some("a&state=evil"),
             ui_locales: Some("de en"),
-            prompt: Some(Prompt::Login),
+            prompt: &[Prompt::Login, Prompt::Consent],
             max_age: Some(Lifetime::from_secs(0)),
             acr_values: &["mfa".into(), "phr".into()],
             claims: Some(claims_parameter(&["email".into()], &["name".into()], true)),
@@ -342,7 +363,7 @@ mod tests {
             ("resource", vec!["urn:a", "urn:b"]),
             ("login_hint", vec!["a&state=evil"]),
             ("ui_locales", vec!["de en"]),
-            ("prompt", vec!["login"]),
+            ("prompt", vec!["login consent"]),
             ("max_age", vec!["0"]),
             ("acr_values", vec!["mfa phr"]),
             ("x", vec![]),

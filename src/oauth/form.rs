@@ -18,10 +18,16 @@ impl std::fmt::Debug for Form {
     }
 }
 
+impl Default for Form {
+    fn default() -> Self {
+        Form(form_urlencoded::Serializer::new(String::new()))
+    }
+}
+
 impl Form {
     /// A form with one parameter.
     pub fn new(name: &str, value: &str) -> Self {
-        Form(form_urlencoded::Serializer::new(String::new())).with(name, value)
+        Form::default().with(name, value)
     }
 
     /// With one more parameter.

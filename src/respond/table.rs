@@ -300,6 +300,7 @@ pub(super) fn row(error: &Error) -> Row {
             ProviderError::Unavailable => sign_in_later(),
         },
         Error::RevocationUnavailable => later("This site cannot tell whether you are signed in"),
+        Error::Push(_) => later(SIGN_IN_DOWN),
         Error::SessionExpired => Row {
             heading: "Your session ended",
             message: "It does so after a while, for your safety. Please sign in again.",

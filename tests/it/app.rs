@@ -65,6 +65,11 @@ impl App {
         Self::with(|config| config)
     }
 
+    /// With `refresh = true`, so that sessions have refresh tokens.
+    pub(crate) fn refreshing() -> Self {
+        Self::with(|config| config.replacen("audience =", "refresh = true\naudience =", 1))
+    }
+
     /// With a change of the configuration.
     pub(crate) fn with(change: impl Fn(String) -> String) -> Self {
         let world = World::default();

@@ -223,7 +223,7 @@ fn the_tokens_are_revoked_at_the_provider_and_nobody_waits_for_one_that_is_down(
     let tokens = Rc::new(App::new());
     tokens.advertise(serde_json::json!({ "revocation_endpoint": revoke }));
     tokens.world.http.json(&revoke, "");
-    let app = App::new();
+    let app = App::refreshing();
     app.connect_tokens("revoke", Rc::clone(&tokens));
     app.log_in();
     app.world.events.take();

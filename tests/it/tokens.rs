@@ -43,7 +43,7 @@ fn revocation(provider: &str) -> Revoke {
 /// A caller and a `tokens` that share the session keys and nothing else, at a provider that
 /// revokes with these answers, by `token_type_hint`.
 fn two(answers: &[(&'static str, u16, &'static str)]) -> (App, Rc<App>) {
-    let (caller, tokens) = (App::new(), Rc::new(App::new()));
+    let (caller, tokens) = (App::refreshing(), Rc::new(App::new()));
     tokens.advertise(json!({"revocation_endpoint": REVOCATION}));
     let answers = answers.to_vec();
     tokens.world.http.on(REVOCATION, move |request| {

@@ -1,5 +1,5 @@
 //! The outside world in the words of the core: clock, randomness, HTTP, key-value store,
-//! variables and the event log.
+//! counters, variables and the event log.
 //!
 //! Implementations live in `components/spin-ports` and, for tests, in `testing`. Instances
 //! are shared by interleaved requests on one thread: no port asks for an exclusive borrow,
@@ -106,6 +106,22 @@ pub trait KeyValue {
     fn delete(&self, key: &str) -> PortFuture<'_, Result<(), KeyValueError>>;
 }
 
+/// Counters in the shared store: the one thing there that several requests can agree on. Only
+/// `tokens` has them (`wasi:keyvalue/atomics`, which not every platform has); elsewhere each
+/// call fails.
+///
+/// A counter's key is never read or set through [`KeyValue`], which stores show in different
+/// forms; deleting it is allowed.
+pub trait Counters {
+    /// Adds `delta` to the counter `key`, which begins at 0, and returns its new value: each
+    /// call with a `delta` of 1 gets a number of its own.
+    ///
+    /// # Errors
+    /// [`KeyValueError`] when the store is down or not granted, or this component has no
+    /// counters. Whether the counter moved is then unknown: the caller must refuse.
+    fn increment(&self, key: &str, delta: i64) -> PortFuture<'_, Result<i64, KeyValueError>>;
+}
+
 /// The key-value store cannot be used.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("key-value store unavailable")]
@@ -147,6 +163,8 @@ pub trait EventSink {
 pub struct Ports<'a> {
     /// Tells the time.
     pub clock: &'a dyn Clock,
+    /// Counters in the shared store, in `tokens` only.
+    pub counters: &'a dyn Counters,
     /// Takes log events.
     pub events: &'a dyn EventSink,
     /// Sends requests to providers and to `tokens`.

@@ -88,6 +88,7 @@ impl World {
     pub fn ports(&self) -> Ports<'_> {
         Ports {
             clock: &self.clock,
+            counters: &self.key_value,
             events: &self.events,
             http: &self.http,
             key_value: &self.key_value,

@@ -6,8 +6,11 @@ wasmtime::component::bindgen!({
     world: "host",
     imports: {
         "spin:key-value/key-value.[method]store.get-keys": trappable | store | async,
+        "wasi:keyvalue/store": async,
+        "wasi:keyvalue/atomics": async,
     },
     with: {
         "spin:key-value/key-value.store": crate::key_value::OpenStore,
+        "wasi:keyvalue/store.bucket": crate::key_value::atomics::Bucket,
     },
 });

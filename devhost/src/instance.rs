@@ -18,7 +18,7 @@ use wasmtime_wasi_http::handler::{
 };
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView, p2, p3};
 
-use crate::bindings::spin;
+use crate::bindings::{spin, wasi};
 use crate::headers::{Forbidden, Inbound};
 use crate::outbound::Outbound;
 use crate::stats::Stats;
@@ -136,12 +136,9 @@ fn linker(engine: &Engine) -> Result<Linker<Data>> {
         &mut linker,
         |data| &mut data.variables,
     )?;
-    spin::key_value::key_value::add_to_linker::<_, key_value::KeyValue>(&mut linker, |data| {
-        key_value::View {
-            granted: &data.key_value,
-            table: &mut data.table,
-        }
-    })?;
+    spin::key_value::key_value::add_to_linker::<_, key_value::KeyValue>(&mut linker, Data::stores)?;
+    wasi::keyvalue::store::add_to_linker::<_, key_value::KeyValue>(&mut linker, Data::stores)?;
+    wasi::keyvalue::atomics::add_to_linker::<_, key_value::KeyValue>(&mut linker, Data::stores)?;
     Ok(linker)
 }
 
@@ -176,6 +173,14 @@ impl WasiHttpView for Data {
 }
 
 impl Data {
+    /// The view for key-value calls.
+    fn stores(&mut self) -> key_value::View<'_> {
+        key_value::View {
+            granted: &self.key_value,
+            table: &mut self.table,
+        }
+    }
+
     /// The view for requests from outside.
     fn inbound(&mut self) -> WasiHttpCtxView<'_> {
         WasiHttpCtxView {

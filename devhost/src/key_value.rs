@@ -1,4 +1,7 @@
-//! `spin:key-value@3.0.0` on SQLite, in Spin's own table, so that both read the same file.
+//! `spin:key-value@3.0.0` and `wasi:keyvalue@0.2.0-draft2` on SQLite, in Spin's own table, so that
+//! both read the same file.
+
+pub mod atomics;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,7 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::TransactionBehavior::Immediate;
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use wasmtime::AsContextMut;
 use wasmtime::component::{Accessor, FutureReader, HasData, Resource, ResourceTable, StreamReader};
 
@@ -130,6 +134,34 @@ impl Database {
                 .execute(params![store, key])
                 .map(drop)
         })
+    }
+
+    /// Counters are eight bytes, the smallest first, as Spin keeps them.
+    fn increment(&self, key: &str, delta: i64) -> Result<i64, Error> {
+        let sum = self.with(|connection, store| {
+            // Immediate: another process may share the file, and both would read the same value.
+            let transaction = Transaction::new_unchecked(connection, Immediate)?;
+            let old: Option<Vec<u8>> = transaction
+                .prepare_cached("SELECT value FROM spin_key_value WHERE store = ?1 AND key = ?2")?
+                .query_row(params![store, key], |row| row.get(0))
+                .optional()?;
+            let old = match old {
+                None => Some(0),
+                Some(bytes) => bytes.as_slice().try_into().ok().map(i64::from_le_bytes),
+            };
+            let Some(sum) = old.and_then(|old| old.checked_add(delta)) else {
+                return Ok(None);
+            };
+            transaction
+                .prepare_cached(
+                    "INSERT INTO spin_key_value (store, key, value) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (store, key) DO UPDATE SET value = excluded.value",
+                )?
+                .execute(params![store, key, sum.to_le_bytes().as_slice()])?;
+            transaction.commit()?;
+            Ok(Some(sum))
+        })?;
+        sum.ok_or_else(|| Error::Other(format!("`{key}` is no counter, or at its end")))
     }
 
     fn keys(&self) -> Result<Vec<String>, Error> {

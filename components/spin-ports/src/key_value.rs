@@ -1,13 +1,17 @@
-//! The key-value store with the label `default`.
+//! The key-value store with the label `default`, and its counters.
 
 use std::future::Future;
 
-use airside::ports::{KeyValue, KeyValueError, PortFuture};
+use airside::ports::{Counters, KeyValue, KeyValueError, PortFuture};
+use spin_sdk::experimental::wasi::keyvalue::{atomics, store};
 use spin_sdk::key_value::{Error, Store};
 
 use crate::deadline::within;
 
 pub(crate) struct DefaultStore;
+
+/// The label of the store.
+const LABEL: &str = "default";
 
 /// A store that does not answer within this time is down. It may be a Redis across a network.
 const TIMEOUT_MILLIS: u64 = 2_000;
@@ -38,4 +42,28 @@ fn bounded<'a, T: 'a>(
             Some(Err(_)) | None => Err(KeyValueError),
         }
     })
+}
+
+/// The counters of the store. The interface is `wasi:keyvalue/atomics`: a component that names
+/// this type imports it, and does not start on a platform that has none.
+pub struct Atomics;
+
+impl Counters for Atomics {
+    fn increment(&self, key: &str, delta: i64) -> PortFuture<'_, Result<i64, KeyValueError>> {
+        let key = key.to_owned();
+        // The host's call holds the instance until it is done: there is nothing to await.
+        Box::pin(async move {
+            let bucket = store::open(LABEL).map_err(|_| KeyValueError)?;
+            atomics::increment(&bucket, &key, delta).map_err(|_| KeyValueError)
+        })
+    }
+}
+
+/// The counters of a component that has none.
+pub(crate) struct NoCounters;
+
+impl Counters for NoCounters {
+    fn increment(&self, _: &str, _: i64) -> PortFuture<'_, Result<i64, KeyValueError>> {
+        Box::pin(std::future::ready(Err(KeyValueError)))
+    }
 }

@@ -1,7 +1,8 @@
 //! airside's ports on Spin: the only code that names `spin-sdk` and the raw `wasi` bindings.
 //!
 //! A component is one line: [`component!`] for an endpoint that reads a small body and answers
-//! with one, [`gate!`] for the gate, which hands streams on without reading them.
+//! with one, [`component_with_counters!`] for such a one that imports `wasi:keyvalue/atomics`,
+//! [`gate!`] for the gate, which hands streams on without reading them.
 
 mod deadline;
 mod events;
@@ -16,9 +17,11 @@ mod variables;
 pub use spin_sdk::wasip3;
 
 pub use forward::gate;
-pub use message::serve;
+#[doc(hidden)]
+pub use key_value::Atomics;
+pub use message::{serve, serve_with_counters};
 
-use airside::ports::{Clock, Ports, Random, RandomError};
+use airside::ports::{Clock, Counters, Ports, Random, RandomError};
 use airside::time::UnixTime;
 
 /// Exports an endpoint, an `async fn(http::Request<Bytes>, &Instance, Ports<'_>) ->
@@ -26,6 +29,9 @@ use airside::time::UnixTime;
 #[macro_export]
 macro_rules! component {
     ($endpoint:path) => {
+        $crate::component!(@ $crate::serve, $endpoint);
+    };
+    (@ $serve:path, $endpoint:path) => {
         struct Component;
 
         $crate::wasip3::http::service::export!(Component);
@@ -37,12 +43,21 @@ macro_rules! component {
                 $crate::wasip3::http::types::Response,
                 $crate::wasip3::http::types::ErrorCode,
             > {
-                $crate::serve(request, async |request, instance, ports| {
+                $serve(request, async |request, instance, ports| {
                     $endpoint(request, instance, ports).await
                 })
                 .await
             }
         }
+    };
+}
+
+/// The same for an endpoint that needs the counters of the key-value store: the component then
+/// imports `wasi:keyvalue/atomics`. `tokens` alone may do so.
+#[macro_export]
+macro_rules! component_with_counters {
+    ($endpoint:path) => {
+        $crate::component!(@ $crate::serve_with_counters, $endpoint);
     };
 }
 
@@ -67,10 +82,15 @@ macro_rules! gate {
     };
 }
 
-/// The ports of this component.
+/// The ports of a component without counters.
 fn ports() -> Ports<'static> {
+    ports_with(&key_value::NoCounters)
+}
+
+fn ports_with(counters: &'static dyn Counters) -> Ports<'static> {
     Ports {
         clock: &Host,
+        counters,
         events: &events::StandardError,
         http: &http_client::OutgoingHttp,
         key_value: &key_value::DefaultStore,

@@ -19,7 +19,8 @@ use spin_sdk::wasip3::{wit_future, wit_stream};
 
 use crate::deadline::within;
 use crate::instance::instance;
-use crate::ports;
+use crate::key_value::Atomics;
+use crate::{ports, ports_with};
 
 /// Request bodies over this size get 413: the endpoints read short forms and, in `tokens`,
 /// sealed envelopes.
@@ -42,7 +43,31 @@ pub async fn serve<E>(request: WasiRequest, endpoint: E) -> Result<WasiResponse,
 where
     E: AsyncFnOnce(Request<Bytes>, &Instance, Ports<'static>) -> Response<Bytes>,
 {
-    let ports = ports();
+    serve_on(request, ports(), endpoint).await
+}
+
+/// The same, with the counters of the key-value store.
+///
+/// # Errors
+/// [`ErrorCode`] when the host refuses the response.
+pub async fn serve_with_counters<E>(
+    request: WasiRequest,
+    endpoint: E,
+) -> Result<WasiResponse, ErrorCode>
+where
+    E: AsyncFnOnce(Request<Bytes>, &Instance, Ports<'static>) -> Response<Bytes>,
+{
+    serve_on(request, ports_with(&Atomics), endpoint).await
+}
+
+async fn serve_on<E>(
+    request: WasiRequest,
+    ports: Ports<'static>,
+    endpoint: E,
+) -> Result<WasiResponse, ErrorCode>
+where
+    E: AsyncFnOnce(Request<Bytes>, &Instance, Ports<'static>) -> Response<Bytes>,
+{
     let Some(instance) = instance(ports).await else {
         return respond_with(respond::unusable());
     };

@@ -1,3 +1,3 @@
 //! The `tokens` component: `airside::endpoint::tokens` on Spin.
 
-airside_spin_ports::component!(airside::endpoint::tokens);
+airside_spin_ports::component_with_counters!(airside::endpoint::tokens);

@@ -11,6 +11,7 @@ pub mod login;
 pub mod logout;
 mod revocation;
 pub mod session;
+mod sessions;
 pub mod tokens;
 
 pub use authorize::{Decision, Forward, authorize};

@@ -22,7 +22,7 @@ use http::{HeaderMap, HeaderValue, Method, Response};
 
 use crate::config::{TokenIssuer, Upstream};
 use crate::endpoint::instance::Instance;
-use crate::endpoint::{discovery, refuse, revocation};
+use crate::endpoint::{discovery, refuse, sessions};
 use crate::error::{Error, SessionTokenMisfit};
 use crate::jose::jws::looks_like_jwt;
 use crate::jose::{Jws, JwsError};
@@ -34,8 +34,7 @@ use crate::policy::{Access, CheckedPath, DenialReason, Match, Permit, TokenRule,
 use crate::ports::Ports;
 use crate::respond::{self, Audience, LOGIN_PATH, is_same_origin, see_other};
 use crate::secret::Secret;
-use crate::session::cookie::{clear_session, session_cookies};
-use crate::session::{Cookies, Session, SessionError};
+use crate::session::{Cookies, Session};
 use crate::time::{Lifetime, UnixTime};
 use crate::url::ReturnTo;
 
@@ -197,7 +196,7 @@ async fn decide(
         let token = passage.bearer.as_ref().or(of_session);
         authorization = credential::authorization(upstream, token, instance, ports, now).await?;
     }
-    let mut plan = forward(head, &path, upstream, passage, instance, now)?;
+    let mut plan = forward(head, &path, upstream, passage, instance, now).await?;
     if let Some(value) = authorization {
         plan.headers.insert(AUTHORIZATION, value);
     }
@@ -335,29 +334,11 @@ async fn open_session(
     ports: Ports<'_>,
     now: UnixTime,
 ) -> Result<Session, Error> {
-    let cookies = Cookies::parse(&head.headers)?;
-    let Some(sealed) = cookies.session() else {
-        // A part of a session is as good as none, and goes.
-        cookies_out.extend(clear_session(&cookies));
-        return Err(Error::NoCredential);
-    };
-    let opened = Session::open(&sealed, &instance.ring, &instance.config.session, now);
-    let session = opened.map_err(|error| {
-        cookies_out.extend(clear_session(&cookies));
-        match error {
-            SessionError::Expired => Error::SessionExpired,
-            SessionError::Unreadable => Error::NoCredential,
-        }
-    })?;
-    match revocation::check(&session, instance, ports).await {
-        Ok(()) => Ok(session),
-        Err(error) => {
-            if error == Error::SessionRevoked {
-                cookies_out.extend(clear_session(&cookies));
-            }
-            Err(error)
-        }
-    }
+    let opened = sessions::open(&head.headers, instance, ports, now).await;
+    opened.map_err(|none| {
+        cookies_out.extend(none.cookies);
+        none.error
+    })
 }
 
 /// A cookie goes with requests that other sites cause: what changes something needs proof
@@ -501,7 +482,7 @@ fn refused_by_name(refusal: Refusal, instance: &Instance) -> Error {
     }
 }
 
-fn forward(
+async fn forward(
     head: &Parts,
     path: &CheckedPath<'_>,
     upstream: &Upstream,
@@ -514,13 +495,9 @@ fn forward(
         .and_then(|passage| passage.session.as_ref());
     let mut set_cookies = Vec::new();
     if let Some(session) = session {
-        let limits = &instance.config.session;
-        if session.needs_renewal(limits, now) {
-            let (sealed, life) = session
-                .seal(&instance.ring, limits, now)
-                .map_err(|_| Error::Internal)?;
+        if session.needs_renewal(&instance.config.session, now) {
             let present = Cookies::parse(&head.headers)?;
-            set_cookies = session_cookies(&sealed, &present, life, limits.max_chunks)?;
+            set_cookies = sessions::save(session, &present, instance, now).await?;
         }
     }
     let by_session = session.is_some();

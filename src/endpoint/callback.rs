@@ -15,7 +15,7 @@ use crate::endpoint::client_jwks::{CLIENT_JWKS_PATH, client_jwks};
 use crate::endpoint::instance::Instance;
 use crate::endpoint::login::{login_link, redirect_uri};
 use crate::endpoint::{
-    discovery, plain_path, random, refuse, refuse_login, require_method, revocation,
+    discovery, plain_path, random, refuse, refuse_login, require_method, revocation, sessions,
 };
 use crate::error::{DiscoveryError, Error};
 use crate::jose::Jws;
@@ -27,7 +27,6 @@ use crate::oidc::userinfo::{self, Answer, UserInfoError};
 use crate::ports::{Event, FetchLimits, HttpError, Ports};
 use crate::respond::{Audience, LOGIN_PATH, see_other};
 use crate::secret::Secret;
-use crate::session::cookie::session_cookies;
 use crate::session::{Cookies, SealError, Session, Transaction};
 use crate::time::UnixTime;
 
@@ -92,11 +91,9 @@ async fn finish(
         }
         Err(SealError::UnknownKey | SealError::Unreadable | SealError::Unsealable) => {
             // The Back button, or a second click: the login was finished before.
-            let limits = &instance.config.session;
-            let open = |sealed: String| Session::open(&sealed, &instance.ring, limits, now).ok();
-            return Err(match cookies.session().and_then(open) {
-                Some(_) => Error::AttemptDone,
-                None => Error::AttemptUnknown,
+            return Err(match sessions::peek(&cookies, instance, now).await {
+                Ok(_) => Error::AttemptDone,
+                Err(_) => Error::AttemptUnknown,
             });
         }
     };
@@ -143,11 +140,7 @@ async fn finish(
     // 6. A new session, whatever there was before (session fixation).
     let mut session = new_session(tokens, &id_token, claims, provider, ports, now)?;
     revocation::note_at_login(&mut session, instance, ports).await?;
-    let limits = &instance.config.session;
-    let (sealed, life) = session
-        .seal(&instance.ring, limits, now)
-        .map_err(|_| Error::Internal)?;
-    let mut set = session_cookies(&sealed, &cookies, life, limits.max_chunks)?;
+    let mut set = sessions::save(&session, &cookies, instance, now).await?;
     set.append(&mut trail.used);
     let fields = vec![
         ("provider", provider.name.clone()),

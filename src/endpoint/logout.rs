@@ -13,6 +13,7 @@ use crate::endpoint::instance::Instance;
 use crate::endpoint::tokens::revoke;
 use crate::endpoint::{
     LOGGED_OUT_PATH, discovery, plain_path, random, refuse, request_id, require_method, revocation,
+    sessions,
 };
 use crate::error::Error;
 use crate::oauth::authorization::parse_parameters;
@@ -21,7 +22,6 @@ use crate::ports::{Event, Ports};
 use crate::respond::page::{Action, Page};
 use crate::respond::{Audience, Code, is_same_origin, page, see_other, set_cookies};
 use crate::session::cookie::clear_session;
-use crate::session::revocation::Revoked;
 use crate::session::{Cookies, KeyRing, Purpose, Session};
 use crate::time::UnixTime;
 
@@ -55,9 +55,7 @@ async fn log_out(
 ) -> Result<Response<Bytes>, Error> {
     require_method(request.method(), "GET, HEAD, POST")?;
     let cookies = Cookies::parse(request.headers())?;
-    let session = cookies.session().and_then(|sealed| {
-        Session::open(&sealed, &instance.ring, &instance.config.session, now).ok()
-    });
+    let session = sessions::peek(&cookies, instance, now).await.ok();
     if request.method() != http::Method::POST {
         let Some(session) = session else {
             return Ok(logged_out());
@@ -79,8 +77,7 @@ async fn log_out(
     let Some(session) = session else {
         return Ok(see_other(LOGGED_OUT_PATH, gone));
     };
-    let revoked = [Revoked::Session { id: &session.id }];
-    let recorded = revocation::revoke(&revoked, instance, ports).await;
+    let recorded = sessions::end(&session, instance, ports).await;
     if let Some(provider) = instance.config.provider(&session.provider) {
         revoke(&session, provider, instance, ports).await;
     }

@@ -5,12 +5,9 @@ use http::{Request, Response, StatusCode};
 use serde_json::json;
 
 use crate::endpoint::instance::Instance;
-use crate::endpoint::{refuse, require_method, revocation};
-use crate::error::Error;
+use crate::endpoint::{refuse, require_method, sessions};
 use crate::ports::Ports;
 use crate::respond::{self, Audience};
-use crate::session::cookie::clear_session;
-use crate::session::{Cookies, Session};
 
 /// Answers with JSON: issuer, subject, the kept claims, and when the session ends (seconds
 /// since 1970); or 401 without a session.
@@ -23,20 +20,12 @@ pub async fn session(
     let mut stale = Vec::new();
     let answer = async {
         require_method(request.method(), "GET, HEAD")?;
-        let cookies = Cookies::parse(request.headers())?;
-        let sealed = cookies.session().ok_or(Error::NoCredential)?;
-        let limits = &instance.config.session;
-        let session = Session::open(&sealed, &instance.ring, limits, now).map_err(|_| {
-            stale = clear_session(&cookies);
-            Error::SessionExpired
+        let opened = sessions::open(request.headers(), instance, ports, now).await;
+        let session = opened.map_err(|none| {
+            stale = none.cookies;
+            none.error
         })?;
-        if let Err(error) = revocation::check(&session, instance, ports).await {
-            if error == Error::SessionRevoked {
-                stale = clear_session(&cookies);
-            }
-            return Err(error);
-        }
-        let ends_at = session.ends_at(limits, session.renewed_at);
+        let ends_at = session.ends_at(&instance.config.session, session.renewed_at);
         Ok(json!({
             "issuer": session.issuer,
             "subject": session.subject,

@@ -48,7 +48,7 @@ fn without_a_running_session_it_is_401() {
     let flipped = if sealed.ends_with('A') { "B" } else { "A" };
     let changed = format!("{}{flipped}", &sealed[..sealed.len() - 1]);
     app.set_cookie("__Host-airside", Some(&changed));
-    check(&get(&app), 401, "session_expired", "changed");
+    check(&get(&app), 401, "no_credential", "changed");
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn a_login_attempt_is_no_session() {
     check(
         &get(&app),
         401,
-        "session_expired",
+        "no_credential",
         "sealed for another purpose",
     );
 }

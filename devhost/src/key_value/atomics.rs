@@ -30,11 +30,20 @@ impl Host for View<'_> {
 }
 
 impl HostBucket for View<'_> {
-    async fn get(&mut self, bucket: Resource<Bucket>, key: String) -> Result<Option<Vec<u8>>, Error> {
+    async fn get(
+        &mut self,
+        bucket: Resource<Bucket>,
+        key: String,
+    ) -> Result<Option<Vec<u8>>, Error> {
         Ok(self.bucket(&bucket)?.get(&key)?)
     }
 
-    async fn set(&mut self, bucket: Resource<Bucket>, key: String, value: Vec<u8>) -> Result<(), Error> {
+    async fn set(
+        &mut self,
+        bucket: Resource<Bucket>,
+        key: String,
+        value: Vec<u8>,
+    ) -> Result<(), Error> {
         Ok(self.bucket(&bucket)?.set(&key, &value)?)
     }
 
@@ -53,7 +62,12 @@ impl HostBucket for View<'_> {
 }
 
 impl atomics::Host for View<'_> {
-    async fn increment(&mut self, bucket: Resource<Bucket>, key: String, delta: i64) -> Result<i64, Error> {
+    async fn increment(
+        &mut self,
+        bucket: Resource<Bucket>,
+        key: String,
+        delta: i64,
+    ) -> Result<i64, Error> {
         Ok(self.bucket(&bucket)?.increment(&key, delta)?)
     }
 }

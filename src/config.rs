@@ -9,6 +9,7 @@ mod login;
 mod preset;
 mod read;
 mod routes;
+mod toml;
 mod shape;
 
 use std::fmt;

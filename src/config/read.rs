@@ -6,11 +6,9 @@ use std::fmt::Display;
 use std::ops::Range;
 use std::str::FromStr;
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
-
 use crate::config::entries::{issuer, provider, session, upstream};
-use crate::config::{Config, Problem, Provider, TokenIssuer, Upstream, login, routes};
+use crate::config::toml::{Spanned, Value};
+use crate::config::{Config, Problem, Provider, TokenIssuer, Upstream, login, routes, toml};
 use crate::oauth::access_token::AudienceClaim;
 use crate::policy::Matcher;
 use crate::url::Origin;
@@ -46,7 +44,7 @@ impl Problems<'_> {
 pub(super) struct Table<'d, 't> {
     pub(super) path: String,
     pub(super) start: usize,
-    table: &'d DeTable<'t>,
+    table: &'d toml::Table<'t>,
     asked: RefCell<BTreeSet<&'static str>>,
     pub(super) problems: &'d Problems<'t>,
 }
@@ -55,7 +53,7 @@ impl<'d, 't> Table<'d, 't> {
     pub(super) fn new(
         path: String,
         start: usize,
-        table: &'d DeTable<'t>,
+        table: &'d toml::Table<'t>,
         problems: &'d Problems<'t>,
     ) -> Self {
         Table {
@@ -75,7 +73,7 @@ impl<'d, 't> Table<'d, 't> {
         }
     }
 
-    pub(super) fn get(&self, name: &'static str) -> Option<&'d Spanned<DeValue<'t>>> {
+    pub(super) fn get(&self, name: &'static str) -> Option<&'d Spanned<Value<'t>>> {
         self.asked.borrow_mut().insert(name);
         self.table.get(name)
     }
@@ -177,7 +175,7 @@ impl<'d, 't> Table<'d, 't> {
         let number = value
             .get_ref()
             .as_integer()
-            .and_then(|integer| u64::from_str_radix(integer.as_str(), integer.radix()).ok());
+            .and_then(|integer| u64::try_from(integer).ok());
         match number {
             Some(number) if range.contains(&number) => number,
             _ => {
@@ -341,12 +339,14 @@ pub(super) fn config(text: &str) -> Result<Config, Vec<Problem>> {
         text,
         found: RefCell::default(),
     };
-    let (document, errors) = DeTable::parse_recoverable(text);
-    for error in errors {
-        let at = error.span().map_or(0, |span| span.start);
-        problems.add(at, "airside.toml", error.message());
+    let document = toml::parse(text, |at, message| {
+        problems.add(at, "airside.toml", message)
+    });
+    if problems.count() > 0 {
+        // What is missing may stand in a line that could not be read.
+        return Err(problems.found.into_inner());
     }
-    let root = Table::new(String::new(), 0, document.get_ref(), &problems);
+    let root = Table::new(String::new(), 0, &document, &problems);
     let mut dangers = Vec::new();
 
     let public_url: Option<Origin> =

@@ -30,16 +30,7 @@ pub(super) fn routes(root: &Table<'_, '_>, names: &Names<'_>) -> Vec<Route> {
             routes.push((route, table.start, table.path.clone()));
         }
     }
-    for (index, (route, start, path)) in routes.iter().enumerate() {
-        let earlier = routes
-            .iter()
-            .take(index)
-            .find(|(other, _, _)| overlap(route, other));
-        if let Some((_, _, other)) = earlier {
-            let text = format!("overlaps {other}: the same path and method twice");
-            root.problems.add(*start, path.clone(), text);
-        }
-    }
+    overlaps(root, &routes);
     slash_twins(root, &routes);
     routes.into_iter().map(|(route, _, _)| route).collect()
 }
@@ -154,6 +145,24 @@ fn reference(table: &Table<'_, '_>, key: &'static str, names: &[&str]) -> Option
     found
 }
 
+/// Refuses the same path and method twice. Sorted by path, so that ten thousand routes do not
+/// have to be compared with each other.
+fn overlaps(root: &Table<'_, '_>, routes: &[(Route, usize, String)]) {
+    let mut sorted: Vec<&(Route, usize, String)> = routes.iter().collect();
+    sorted.sort_by(|(a, ..), (b, ..)| {
+        (&a.path.base, a.path.prefix).cmp(&(&b.path.base, b.path.prefix))
+    });
+    for same in sorted.chunk_by(|(a, ..), (b, ..)| a.path == b.path) {
+        for (index, (route, start, path)) in same.iter().enumerate() {
+            let mut earlier = same.iter().take(index);
+            if let Some((_, _, other)) = earlier.find(|(other, ..)| overlap(route, other)) {
+                let text = format!("overlaps {other}: the same path and method twice");
+                root.problems.add(*start, path.clone(), text);
+            }
+        }
+    }
+}
+
 fn overlap(a: &Route, b: &Route) -> bool {
     a.path == b.path
         && match (&a.methods, &b.methods) {
@@ -168,11 +177,13 @@ fn slash_twins(root: &Table<'_, '_>, routes: &[(Route, usize, String)]) {
     let all: Vec<Route> = routes.iter().map(|(route, _, _)| route.clone()).collect();
     let matcher = Matcher::new(&all);
     // A route for every method is tried with each method that any route names.
-    let named: Vec<Method> = all
+    let mut named: Vec<Method> = all
         .iter()
         .flat_map(|route| route.methods.iter().flatten().cloned())
         .chain([Method::GET])
         .collect();
+    named.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+    named.dedup();
     for (route, start, path) in routes {
         if route.path.prefix || route.path.base == "/" {
             continue;

@@ -9,8 +9,8 @@ mod login;
 mod preset;
 mod read;
 mod routes;
-mod toml;
 mod shape;
+mod toml;
 
 use std::fmt;
 

@@ -646,9 +646,8 @@ fn integer(word: &str) -> Option<i64> {
         _ => (10, digits),
     };
     // Underscores stand between digits.
-    let part_fits = |part: &str| {
-        !part.is_empty() && part.bytes().all(|byte| char::from(byte).is_digit(radix))
-    };
+    let part_fits =
+        |part: &str| !part.is_empty() && part.bytes().all(|byte| char::from(byte).is_digit(radix));
     if !digits.split('_').all(part_fits) {
         return None;
     }

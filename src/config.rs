@@ -7,6 +7,7 @@ mod credential;
 mod entries;
 mod login;
 mod preset;
+mod proxying;
 mod read;
 mod routes;
 mod shape;
@@ -15,6 +16,7 @@ mod toml;
 use std::fmt;
 
 pub use crate::config::credential::{Credential, Grant};
+pub use crate::config::proxying::{Identity, IdentityHeaders};
 use crate::jose::Algorithm;
 pub use crate::oauth::access_token::TokenIssuer;
 use crate::oauth::authorization::Prompt;
@@ -43,6 +45,9 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// `routes`, ready for matching.
     pub matcher: Matcher,
+    /// Names of identity headers, in lower case and with `-` for `_`: what a client sends under
+    /// one of them goes no further.
+    pub identity_names: Vec<String>,
     /// Keys named `danger_*` that are on, to be logged at start.
     pub dangers: Vec<String>,
 }
@@ -224,6 +229,8 @@ pub struct Upstream {
     pub between_bytes_timeout: Lifetime,
     /// What airside shows to it.
     pub credential: Credential,
+    /// The names under which it learns who calls.
+    pub identity_headers: IdentityHeaders,
 }
 
 /// airside as a client of a token issuer: it asks about tokens there, or for tokens of its own.

@@ -14,7 +14,7 @@ pub mod session;
 mod sessions;
 pub mod tokens;
 
-pub use authorize::{Decision, Forward, authorize};
+pub use authorize::{Body, Decision, Failure, Forward, authorize};
 pub use callback::callback;
 pub use instance::{Instance, StartError};
 pub use login::login;

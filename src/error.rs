@@ -40,7 +40,7 @@ pub enum Error {
     AuthorizationResponse(#[from] AuthorizationResponseError),
     /// The request's body cannot be had.
     #[error("{0}")]
-    Body(BodyError),
+    Body(#[from] BodyError),
     /// `iss` of the authorization response is not the provider's, or missing though announced.
     #[error("authorization response of another issuer")]
     CallbackIssuer,
@@ -53,6 +53,9 @@ pub enum Error {
     /// Our cookies cannot be read, or do not fit.
     #[error(transparent)]
     Cookie(#[from] CookieError),
+    /// A preflight of a page that may not do what it asks for.
+    #[error("page of another origin refused")]
+    Cors,
     /// The `Authorization` header cannot be used.
     #[error(transparent)]
     Credential(#[from] BearerError),
@@ -185,10 +188,13 @@ pub enum BodyError {
     /// It broke off.
     #[error("body broke off")]
     Broken,
+    /// Two readers could see two lengths.
+    #[error("length of the body in doubt")]
+    Framing,
     /// It did not come in time.
     #[error("body took too long")]
     Timeout,
-    /// It is longer than any form of ours.
+    /// It is longer than the route allows, or than any form of ours.
     #[error("body too large")]
     TooLarge,
 }
@@ -292,6 +298,7 @@ impl Error {
             },
             Error::Body(error) => match error {
                 BodyError::Broken => "body_broken",
+                BodyError::Framing => "body_framing",
                 BodyError::Timeout => "body_timeout",
                 BodyError::TooLarge => "body_too_large",
             },
@@ -303,6 +310,7 @@ impl Error {
                 CookieError::HeaderTooLarge => "cookie_header_too_large",
                 CookieError::SessionTooLarge => "session_too_large",
             },
+            Error::Cors => "cors_refused",
             Error::Credential(error) => match error {
                 BearerError::Duplicate => "credential_duplicate",
                 BearerError::InQuery => "credential_in_query",
@@ -441,6 +449,7 @@ impl Error {
             Error::AccessToken(AccessTokenError::RequiredClaim) => {
                 "see `required_claims` and `preset` of the issuer"
             }
+            Error::Cors => "origins and methods of the route's `cors` do not have it",
             Error::Cookie(CookieError::SessionTooLarge) => {
                 "set id_token_hint = \"never\", keep fewer claims, or raise session.max_chunks"
             }

@@ -3,9 +3,11 @@
 pub mod decision;
 pub mod matcher;
 pub mod path;
+pub mod proxying;
 pub mod rule;
 
 pub use decision::{DenialReason, Permit};
 pub use matcher::{Match, Matcher};
 pub use path::{CheckedPath, PathError};
+pub use proxying::{Cors, Proxying};
 pub use rule::{Access, Route, TokenRule};

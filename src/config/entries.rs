@@ -4,7 +4,8 @@ use crate::config::client::{self, Public};
 use crate::config::credential::{self, Credential};
 use crate::config::read::Table;
 use crate::config::{
-    IdTokenHint, IssuerClient, Logout, Provider, TokenIssuer, Upstream, login, preset, shape,
+    IdTokenHint, IssuerClient, Logout, Provider, TokenIssuer, Upstream, login, preset, proxying,
+    shape,
 };
 use crate::jose::Algorithm;
 use crate::session::SessionLimits;
@@ -245,6 +246,7 @@ pub(super) fn upstream(
             "a token over plain http to another machine needs danger_plaintext_credential = true",
         );
     }
+    let identity_headers = proxying::identity_headers(table);
     table.finish();
     Some(Upstream {
         name,
@@ -253,5 +255,6 @@ pub(super) fn upstream(
         first_byte_timeout,
         between_bytes_timeout,
         credential,
+        identity_headers,
     })
 }

@@ -8,7 +8,9 @@ use std::str::FromStr;
 
 use crate::config::entries::{issuer, provider, session, upstream};
 use crate::config::toml::{Spanned, Value};
-use crate::config::{Config, Problem, Provider, TokenIssuer, Upstream, login, routes, toml};
+use crate::config::{
+    Config, Problem, Provider, TokenIssuer, Upstream, login, proxying, routes, toml,
+};
 use crate::oauth::access_token::AudienceClaim;
 use crate::policy::Matcher;
 use crate::url::Origin;
@@ -425,6 +427,7 @@ pub(super) fn config(text: &str) -> Result<Config, Vec<Problem>> {
                 .into_iter()
                 .map(|(client, _)| client)
                 .collect(),
+            identity_names: proxying::identity_names(&upstreams),
             upstreams: upstreams
                 .into_iter()
                 .filter_map(|(_, upstream)| upstream)

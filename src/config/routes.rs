@@ -3,6 +3,7 @@
 use http::Method;
 
 use crate::config::entries::is_scope;
+use crate::config::proxying;
 use crate::config::read::Table;
 use crate::policy::{Access, CheckedPath, Match, Matcher, Route, TokenRule};
 use crate::url::PathPattern;
@@ -95,12 +96,14 @@ fn route(table: &Table<'_, '_>, names: &Names<'_>) -> Option<Route> {
              check none: expected access = \"token\", or another upstream",
         );
     }
+    let proxying = proxying::route(table, path.as_ref());
     table.finish();
     Some(Route {
         path: path?,
         methods,
         access: access?,
         upstream: upstream?,
+        proxying,
     })
 }
 

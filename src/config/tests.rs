@@ -348,3 +348,43 @@ fn refresh_tokens_are_asked_for_as_each_provider_wants_it() {
         assert!(provider.refresh, "{name}");
     }
 }
+
+#[test]
+fn each_setting_of_proxying_has_a_nearest_accepted_value() {
+    let path = "upstream_path = \"/v2/*\"";
+    check("a strip", path, "upstream_path = \"/*\"", &[]);
+    let wrong = ["routes[0].upstream_path"];
+    check("no prefix", path, "upstream_path = \"/v2\"", &wrong);
+    let cors = "cors = { origins = [\"https://spa.example\"]";
+    let any = "cors = { origins = [\"*\"]";
+    let loopback = "cors = { origins = [\"http://localhost:5173\"]";
+    check("a development origin", cors, loopback, &[]);
+    check(
+        "any origin with credentials",
+        cors,
+        any,
+        &["routes[0].cors.origins"],
+    );
+    let credentials = "[\"https://spa.example\"], methods = [\"GET\"], headers = [\"authorization\"], expose_headers = [\"x-total\"], credentials = true";
+    check(
+        "any without",
+        credentials,
+        "[\"*\"], credentials = false",
+        &[],
+    );
+    let subject = "subject = \"x-user-id\"";
+    check("a name of its own", subject, "subject = \"x-user_id\"", &[]);
+    let names = ["upstreams.api.identity_headers"];
+    check(
+        "a taken name",
+        subject,
+        "subject = \"x_forwarded_for\"",
+        &names,
+    );
+    check(
+        "the same name",
+        subject,
+        "subject = \"X_User-Issuer\"",
+        &names,
+    );
+}

@@ -4,13 +4,16 @@
 //! The answer is a response, or a [`Forward`] plan of pure data that the host side executes
 //! on raw streams. A refusal is terminal: nothing is proxied after it.
 
+mod cors;
 mod credential;
+mod forward;
 mod headers;
 mod introspection;
 mod memory;
 mod verified;
 
 pub(crate) use credential::Credentials;
+pub use forward::{Body, Forward};
 pub use headers::{is_hop_by_hop, is_stripped};
 pub(crate) use introspection::Introspected;
 pub use verified::VerifiedTokens;
@@ -20,17 +23,19 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response};
 
-use crate::config::{TokenIssuer, Upstream};
+use crate::config::TokenIssuer;
+use crate::endpoint::authorize::headers::Caller;
 use crate::endpoint::instance::Instance;
 use crate::endpoint::{discovery, refuse, sessions};
-use crate::error::{Error, SessionTokenMisfit};
+use crate::error::{BodyError, Error, SessionTokenMisfit};
 use crate::jose::jws::looks_like_jwt;
 use crate::jose::{Jws, JwsError};
 use crate::oauth::access_token::{
     self, AccessTokenError, AudienceClaim, Refusal, TokenKind, VerifiedAccessToken,
 };
 use crate::oauth::bearer::{BearerError, bearer_token, has_token_in_query};
-use crate::policy::{Access, CheckedPath, DenialReason, Match, Permit, TokenRule, decision};
+use crate::policy::proxying::{Preflight, preflight_method};
+use crate::policy::{Access, CheckedPath, DenialReason, Match, Permit, Route, TokenRule, decision};
 use crate::ports::Ports;
 use crate::respond::{self, Audience, LOGIN_PATH, is_same_origin, see_other};
 use crate::secret::Secret;
@@ -44,39 +49,11 @@ const JUST_LOGGED_IN: Lifetime = Lifetime::from_secs(60);
 
 /// What becomes of a request.
 #[derive(Debug)]
-pub enum Decision {
+pub enum Decision<'i> {
     /// Send this, and do not touch the upstream.
     Respond(Response<Bytes>),
     /// Pass the request on.
-    Forward(Box<Forward>),
-}
-
-/// How to pass a request on: pure data. The body streams are handed on as they are.
-#[derive(Debug)]
-pub struct Forward {
-    /// `http` or `https`.
-    pub scheme: String,
-    /// Host and port of the upstream.
-    pub authority: String,
-    /// Exactly the path and query that were decided on.
-    pub path_and_query: String,
-    /// All headers of the request to the upstream.
-    pub headers: HeaderMap,
-    /// How long a connection may take to come about.
-    pub connect_timeout: Lifetime,
-    /// How long the upstream may take to the first byte of its answer.
-    pub first_byte_timeout: Lifetime,
-    /// How long the upstream may pause within its answer.
-    pub between_bytes_timeout: Lifetime,
-    by_session: bool,
-    set_cookies: Vec<HeaderValue>,
-}
-
-impl Forward {
-    /// All headers of the answer to the client, from those of the upstream.
-    pub fn response_headers(&self, upstream: HeaderMap) -> HeaderMap {
-        headers::response(upstream, self.by_session, &self.set_cookies)
-    }
+    Forward(Box<Forward<'i>>),
 }
 
 /// Who passes, and by what.
@@ -88,9 +65,10 @@ struct Passage {
 }
 
 /// Decides about a request. `head.uri` is path and query as received.
-pub async fn authorize(head: &Parts, instance: &Instance, ports: Ports<'_>) -> Decision {
+pub async fn authorize<'i>(head: &Parts, instance: &'i Instance, ports: Ports<'_>) -> Decision<'i> {
     let mut cookies = Vec::new();
-    match decide(head, &mut cookies, instance, ports).await {
+    let mut route = None;
+    match decide(head, &mut cookies, &mut route, instance, ports).await {
         Ok(decision) => decision,
         Err(error) => {
             let audience = respond::audience(&head.headers, &head.method);
@@ -106,28 +84,52 @@ pub async fn authorize(head: &Parts, instance: &Instance, ports: Ports<'_>) -> D
                 return Decision::Respond(see_other(&login_url(target), cookies));
             }
             let fields = refusal_fields(&error, head);
-            Decision::Respond(refuse(&error, audience, cookies, ports, fields))
+            let mut response = refuse(&error, audience, cookies, ports, fields);
+            readable_by_page(&mut response, head, route);
+            Decision::Respond(response)
         }
     }
 }
 
-/// The answer when the upstream could not be reached, or took too long. `cause` is for the
-/// log only.
+/// The answer to a request of `plan` that the upstream did not answer. `cause` is for the log
+/// only.
 pub fn upstream_failed(
     head: &Parts,
-    timed_out: bool,
+    plan: &Forward<'_>,
+    failure: Failure,
     cause: String,
     ports: Ports<'_>,
 ) -> Response<Bytes> {
-    let error = if timed_out {
-        Error::UpstreamTimeout
-    } else {
-        Error::UpstreamUnavailable
+    let error = match failure {
+        Failure::BodyTooLarge => Error::Body(BodyError::TooLarge),
+        Failure::Timeout => Error::UpstreamTimeout,
+        Failure::Unavailable => Error::UpstreamUnavailable,
     };
     let audience = respond::audience(&head.headers, &head.method);
     let mut fields = refusal_fields(&error, head);
     fields.push(("cause", cause));
-    refuse(&error, audience, Vec::new(), ports, fields)
+    let mut response = refuse(&error, audience, Vec::new(), ports, fields);
+    readable_by_page(&mut response, head, Some(plan.route));
+    response
+}
+
+/// Why there is no answer of the upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The request's body was longer than the route allows, and was cut off.
+    BodyTooLarge,
+    /// It took too long.
+    Timeout,
+    /// It could not be reached, or broke off.
+    Unavailable,
+}
+
+/// Lets the page of an allowed origin read why it was refused.
+fn readable_by_page(response: &mut Response<Bytes>, head: &Parts, route: Option<&Route>) {
+    if let Some(cors) = route.and_then(|route| route.proxying.cors.as_ref()) {
+        let origin = cors::allowed_origin(cors, &head.headers);
+        cors::allow(response.headers_mut(), cors, origin.as_ref());
+    }
 }
 
 fn refusal_fields(error: &Error, head: &Parts) -> Vec<(&'static str, String)> {
@@ -147,12 +149,13 @@ fn login_url(target: &str) -> String {
     format!("{LOGIN_PATH}?{query}")
 }
 
-async fn decide(
+async fn decide<'i>(
     head: &Parts,
     cookies_out: &mut Vec<HeaderValue>,
-    instance: &Instance,
+    route_out: &mut Option<&'i Route>,
+    instance: &'i Instance,
     ports: Ports<'_>,
-) -> Result<Decision, Error> {
+) -> Result<Decision<'i>, Error> {
     let now = ports.clock.now();
     let config = &instance.config;
     let target = head
@@ -163,6 +166,9 @@ async fn decide(
     if is_reserved(&path) {
         return Err(Error::NoRoute);
     }
+    if let Some(decision) = preflight(head, &path, route_out, instance)? {
+        return Ok(decision);
+    }
     let route = match config.matcher.find(&config.routes, &path, &head.method) {
         Match::Route(index) => config.routes.get(index).ok_or(Error::Internal)?,
         Match::OtherMethods(indices) => {
@@ -172,14 +178,17 @@ async fn decide(
         }
         Match::None => return Err(Error::NoRoute),
     };
+    *route_out = Some(route);
     if wants_websocket(&head.headers) {
         return Err(Error::Upgrade);
     }
     let passage = match &route.access {
         Access::Public => None,
-        Access::Login => Some(by_session_alone(head, cookies_out, instance, ports, now).await?),
+        Access::Login => {
+            Some(by_session_alone(head, route, cookies_out, instance, ports, now).await?)
+        }
         Access::Token(rule) => {
-            Some(by_access_token(head, rule, cookies_out, instance, ports, now).await?)
+            Some(by_access_token(head, route, rule, cookies_out, instance, ports, now).await?)
         }
     };
     let upstream = config
@@ -196,11 +205,44 @@ async fn decide(
         let token = passage.bearer.as_ref().or(of_session);
         authorization = credential::authorization(upstream, token, instance, ports, now).await?;
     }
-    let mut plan = forward(head, &path, upstream, passage, instance, now).await?;
+    let mut plan = forward(head, &path, route, passage, instance, now).await?;
     if let Some(value) = authorization {
         plan.headers.insert(AUTHORIZATION, value);
     }
     Ok(Decision::Forward(plan))
+}
+
+/// What becomes of a CORS preflight, on a route that says so: the gate answers, or the upstream
+/// does and learns nothing of the caller. `None` for every other request.
+fn preflight<'i>(
+    head: &Parts,
+    path: &CheckedPath<'_>,
+    route_out: &mut Option<&'i Route>,
+    instance: &'i Instance,
+) -> Result<Option<Decision<'i>>, Error> {
+    let config = &instance.config;
+    let Some(method) = preflight_method(&head.method, &head.headers) else {
+        return Ok(None);
+    };
+    // The route is that of the request to come.
+    let Match::Route(index) = config.matcher.find(&config.routes, path, &method) else {
+        return Ok(None);
+    };
+    let route = config.routes.get(index).ok_or(Error::Internal)?;
+    let Some(cors) = &route.proxying.cors else {
+        return Ok(None);
+    };
+    *route_out = Some(route);
+    Ok(Some(match cors.preflight {
+        Preflight::Gate => {
+            let answer = cors::preflight(cors, &method, &head.headers);
+            Decision::Respond(answer.ok_or(Error::Cors)?)
+        }
+        Preflight::Upstream => {
+            let plan = Forward::new(head, path, route, Caller::Nobody, Vec::new(), config)?;
+            Decision::Forward(Box::new(plan))
+        }
+    }))
 }
 
 /// True for what is airside's own: another component serves it, or nobody.
@@ -242,13 +284,14 @@ fn wants_websocket(headers: &HeaderMap) -> bool {
 /// A session on a route that asks for nothing else.
 async fn by_session_alone(
     head: &Parts,
+    route: &Route,
     cookies_out: &mut Vec<HeaderValue>,
     instance: &Instance,
     ports: Ports<'_>,
     now: UnixTime,
 ) -> Result<Passage, Error> {
     let session = open_session(head, cookies_out, instance, ports, now).await?;
-    require_same_origin(head, instance)?;
+    require_same_origin(head, route, instance)?;
     Ok(Passage {
         permit: Permit::for_session(&session),
         session: Some(session),
@@ -260,6 +303,7 @@ async fn by_session_alone(
 /// through the same check.
 async fn by_access_token(
     head: &Parts,
+    route: &Route,
     rule: &TokenRule,
     cookies_out: &mut Vec<HeaderValue>,
     instance: &Instance,
@@ -280,7 +324,7 @@ async fn by_access_token(
         });
     }
     let session = open_session(head, cookies_out, instance, ports, now).await?;
-    require_same_origin(head, instance)?;
+    require_same_origin(head, route, instance)?;
     let token = session.access_token.expose();
     if !looks_like_jwt(token) {
         introspection::may_show(&session, rule.issuer, instance)?;
@@ -342,10 +386,14 @@ async fn open_session(
 }
 
 /// A cookie goes with requests that other sites cause: what changes something needs proof
-/// that this very site asked for it.
-fn require_same_origin(head: &Parts, instance: &Instance) -> Result<(), Error> {
+/// that this very site asked for it, or one that the route trusts with the person's cookies.
+fn require_same_origin(head: &Parts, route: &Route, instance: &Instance) -> Result<(), Error> {
     let safe = [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE].contains(&head.method);
-    if safe || is_same_origin(&head.headers, instance.config.public_url.as_str()) {
+    let cors = route.proxying.cors.as_ref();
+    if safe
+        || is_same_origin(&head.headers, instance.config.public_url.as_str())
+        || cors.is_some_and(|cors| cors.trusts_origin(&head.headers))
+    {
         Ok(())
     } else {
         Err(Error::CrossSite)
@@ -482,14 +530,14 @@ fn refused_by_name(refusal: Refusal, instance: &Instance) -> Error {
     }
 }
 
-async fn forward(
+async fn forward<'i>(
     head: &Parts,
     path: &CheckedPath<'_>,
-    upstream: &Upstream,
+    route: &'i Route,
     passage: Option<Passage>,
-    instance: &Instance,
+    instance: &'i Instance,
     now: UnixTime,
-) -> Result<Box<Forward>, Error> {
+) -> Result<Box<Forward<'i>>, Error> {
     let session = passage
         .as_ref()
         .and_then(|passage| passage.session.as_ref());
@@ -500,17 +548,10 @@ async fn forward(
             set_cookies = sessions::save(session, &present, instance, now).await?;
         }
     }
-    let by_session = session.is_some();
-    let permit = passage.as_ref().map(|passage| &passage.permit);
-    Ok(Box::new(Forward {
-        scheme: upstream.origin.scheme().to_owned(),
-        authority: upstream.origin.authority().to_owned(),
-        path_and_query: path.target().to_owned(),
-        headers: headers::request(&head.headers, permit, session, &instance.config.public_url)?,
-        connect_timeout: upstream.connect_timeout,
-        first_byte_timeout: upstream.first_byte_timeout,
-        between_bytes_timeout: upstream.between_bytes_timeout,
-        by_session,
-        set_cookies,
-    }))
+    let caller = match &passage {
+        Some(passage) => Caller::Known(&passage.permit, passage.session.as_ref()),
+        None => Caller::Anybody,
+    };
+    let plan = Forward::new(head, path, route, caller, set_cookies, &instance.config)?;
+    Ok(Box::new(plan))
 }

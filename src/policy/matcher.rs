@@ -106,6 +106,7 @@ mod tests {
                     .then(|| methods.iter().map(|m| m.parse().expect("method")).collect()),
                 access: Access::Public,
                 upstream: 0,
+                proxying: Default::default(),
             })
             .collect()
     }

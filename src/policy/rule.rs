@@ -2,6 +2,7 @@
 
 use http::Method;
 
+use crate::policy::proxying::Proxying;
 use crate::url::PathPattern;
 
 /// What a request to some paths needs, and where it goes.
@@ -15,6 +16,8 @@ pub struct Route {
     pub access: Access,
     /// Index of the upstream in the configuration.
     pub upstream: usize,
+    /// How its requests are passed on.
+    pub proxying: Proxying,
 }
 
 impl Route {

@@ -125,7 +125,7 @@ pub(super) fn row(error: &Error) -> Row {
         | Error::IdToken(_) => sign_in(StatusCode::BAD_REQUEST, AGAIN),
         Error::Body(error) => page(
             match error {
-                BodyError::Broken => StatusCode::BAD_REQUEST,
+                BodyError::Broken | BodyError::Framing => StatusCode::BAD_REQUEST,
                 BodyError::Timeout => StatusCode::REQUEST_TIMEOUT,
                 BodyError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             },
@@ -143,6 +143,12 @@ pub(super) fn row(error: &Error) -> Row {
             StatusCode::INTERNAL_SERVER_ERROR,
             SIGN_IN,
             "Your account has more data than this site can keep. Please tell its operator.",
+            Action::Home,
+        ),
+        Error::Cors => page(
+            StatusCode::FORBIDDEN,
+            "This request came from another site",
+            "That site may not do this.",
             Action::Home,
         ),
         Error::Credential(BearerError::Scheme) => Row {

@@ -94,7 +94,7 @@ impl Gate {
         }
     }
 
-    fn decide(&self, head: &Parts) -> Decision {
+    fn decide(&self, head: &Parts) -> Decision<'_> {
         block_on(authorize(head, &self.instance, self.world.ports()))
     }
 
@@ -111,7 +111,7 @@ impl Gate {
     }
 
     #[track_caller]
-    fn forwarded(&self, head: &Parts) -> Box<Forward> {
+    fn forwarded(&self, head: &Parts) -> Box<Forward<'_>> {
         match self.decide(head) {
             Decision::Forward(plan) => plan,
             Decision::Respond(response) => {
@@ -211,7 +211,7 @@ fn a_good_token_is_forwarded_with_identity_from_the_permit() {
         &[("authorization", &token), ("x-forwarded-sub", "evil")],
     ));
     assert_eq!(
-        (plan.scheme.as_str(), plan.authority.as_str()),
+        (plan.scheme, plan.authority),
         ("https", "api.internal.example")
     );
     assert_eq!(plan.path_and_query, "/api/x?y=%2f");
@@ -670,7 +670,7 @@ fn a_session_that_is_over_or_unreadable_is_cleared() {
 fn a_running_session_is_renewed_and_its_answer_not_cached() {
     let gate = Gate::new();
     let cookie = gate.cookie(&gate.session("x"));
-    let answer = |plan: &Forward| {
+    let answer = |plan: &Forward<'_>| {
         let mut upstream = HeaderMap::new();
         upstream.insert(
             "cache-control",

@@ -65,7 +65,7 @@ impl Gate {
         }
     }
 
-    fn decide(&self, head: &Parts) -> Decision {
+    fn decide(&self, head: &Parts) -> Decision<'_> {
         block_on(authorize(head, &self.instance, self.world.ports()))
     }
 
@@ -78,7 +78,7 @@ impl Gate {
     }
 
     #[track_caller]
-    fn passes(&self, name: &str, token: &str) -> Box<Forward> {
+    fn passes(&self, name: &str, token: &str) -> Box<Forward<'_>> {
         let mut plans = Vec::new();
         // The second time it is remembered.
         for _ in 0..2 {
@@ -148,7 +148,13 @@ type Twin = (&'static str, Value, &'static str, &'static str);
 
 /// A token as the provider makes it passes, and each of its twins does not.
 #[track_caller]
-fn shape(gate: &Gate, name: &str, typ: &str, good: &Value, twins: Vec<Twin>) -> Box<Forward> {
+fn shape<'g>(
+    gate: &'g Gate,
+    name: &str,
+    typ: &str,
+    good: &Value,
+    twins: Vec<Twin>,
+) -> Box<Forward<'g>> {
     let plan = gate.passes(name, &gate.sign(typ, good));
     for (twin, over, typ, code) in twins {
         let token = gate.sign(typ, &with(good, over));

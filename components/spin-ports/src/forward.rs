@@ -1,21 +1,26 @@
 //! The gate on raw stream handles: a body is never read here. The request's stream goes to the
 //! upstream and the answer's stream to the client as they are, and the host moves the bytes.
+//! The one exception is a request body of unknown length on a route with a limit: it is counted
+//! on its way.
+
+use std::cell::Cell;
+use std::rc::Rc;
 
 use airside::endpoint::authorize::{authorize, upstream_failed};
-use airside::endpoint::{Decision, Forward, malformed_request};
+use airside::endpoint::{Body, Decision, Failure, Forward, malformed_request};
 use airside::respond;
 use airside::time::Lifetime;
 use http::Method;
-use http::request::Parts;
 use spin_sdk::wasip3::http::client;
 use spin_sdk::wasip3::http::types::{
     ErrorCode, Request as WasiRequest, RequestOptions, Response as WasiResponse, Scheme,
 };
-use spin_sdk::wasip3::wit_future;
+use spin_sdk::wasip3::wit_bindgen::{StreamReader, StreamResult};
+use spin_sdk::wasip3::{wit_future, wit_stream};
 
 use crate::http_client::is_timeout;
 use crate::instance::instance;
-use crate::message::{fields, head, header_map, respond_with};
+use crate::message::{Trailers, fields, head, header_map, respond_with, spawn};
 use crate::ports;
 
 /// Serves one request at the gate.
@@ -32,26 +37,44 @@ pub async fn gate(request: WasiRequest) -> Result<WasiResponse, ErrorCode> {
     };
     match authorize(&head, &instance, ports).await {
         Decision::Respond(response) => respond_with(response),
-        Decision::Forward(plan) => match forward(request, &head, &plan).await {
-            Ok(response) => Ok(response),
-            Err(code) => {
-                let cause = format!("{code:?}");
-                respond_with(upstream_failed(&head, is_timeout(&code), cause, ports))
+        Decision::Forward(plan) => {
+            let too_large = Rc::new(Cell::new(false));
+            match forward(request, &head.method, &plan, &too_large).await {
+                Ok(response) => Ok(response),
+                Err(code) => {
+                    let failure = if too_large.get() {
+                        Failure::BodyTooLarge
+                    } else if is_timeout(&code) {
+                        Failure::Timeout
+                    } else {
+                        Failure::Unavailable
+                    };
+                    let cause = format!("{code:?}");
+                    respond_with(upstream_failed(&head, &plan, failure, cause, ports))
+                }
             }
-        },
+        }
     }
 }
 
 async fn forward(
     request: WasiRequest,
-    head: &Parts,
-    plan: &Forward,
+    method: &Method,
+    plan: &Forward<'_>,
+    too_large: &Rc<Cell<bool>>,
 ) -> Result<WasiResponse, ErrorCode> {
     let invalid = |()| ErrorCode::HttpRequestUriInvalid;
-    let method = request.get_method();
+    let wasi_method = request.get_method();
     let (_, received) = wit_future::new(|| Ok(()));
     let (body, trailers) = WasiRequest::consume_body(request, received);
-    let contents = has_body(head).then_some(body);
+    let (contents, trailers) = match plan.body {
+        Body::None => (None, trailers),
+        Body::Stream => (Some(body), trailers),
+        Body::AtMost(limit) => {
+            let (counted, trailers) = counted(body, trailers, limit, Rc::clone(too_large));
+            (Some(counted), trailers)
+        }
+    };
     let headers = fields(&plan.headers)?;
     let (outgoing, _sent) = WasiRequest::new(headers, contents, trailers, Some(options(plan)));
     let scheme = if plan.scheme == "https" {
@@ -59,10 +82,10 @@ async fn forward(
     } else {
         Scheme::Http
     };
-    outgoing.set_method(&method).map_err(invalid)?;
+    outgoing.set_method(&wasi_method).map_err(invalid)?;
     outgoing.set_scheme(Some(&scheme)).map_err(invalid)?;
     outgoing
-        .set_authority(Some(&plan.authority))
+        .set_authority(Some(plan.authority))
         .map_err(invalid)?;
     outgoing
         .set_path_with_query(Some(&plan.path_and_query))
@@ -74,7 +97,7 @@ async fn forward(
         header_map(incoming.get_headers().copy_all()).ok_or(ErrorCode::HttpProtocolError)?;
     let headers = plan.response_headers(upstream);
     let length = headers.get(http::header::CONTENT_LENGTH);
-    let bodiless = head.method == Method::HEAD
+    let bodiless = method == Method::HEAD
         || matches!(status, 204 | 304)
         || length.is_some_and(|length| length == "0");
     let (_, received) = wit_future::new(|| Ok(()));
@@ -87,16 +110,45 @@ async fn forward(
     Ok(response)
 }
 
-/// False only where a body is neither announced nor usual: no stream is then opened.
-fn has_body(head: &Parts) -> bool {
-    if let Some(length) = head.headers.get(http::header::CONTENT_LENGTH) {
-        return length != "0";
-    }
-    head.headers.contains_key(http::header::TRANSFER_ENCODING)
-        || ![Method::GET, Method::HEAD, Method::OPTIONS].contains(&head.method)
+/// The body up to `limit` bytes. A longer one, and one that broke off, ends with an error in
+/// place of trailers, so that the upstream cannot take it for whole.
+fn counted(
+    mut body: StreamReader<u8>,
+    trailers: Trailers,
+    limit: u64,
+    too_large: Rc<Cell<bool>>,
+) -> (StreamReader<u8>, Trailers) {
+    let (mut writer, reader) = wit_stream::new();
+    let (end, counted_trailers) = wit_future::new(|| Err(ErrorCode::HttpRequestBodySize(None)));
+    spawn(async move {
+        let mut left = limit;
+        loop {
+            let (result, chunk) = body.read(Vec::with_capacity(CHUNK_BYTES)).await;
+            match left.checked_sub(chunk.len() as u64) {
+                Some(rest) => left = rest,
+                None => {
+                    too_large.set(true);
+                    // Dropping `end` says what its default says: too large.
+                    return;
+                }
+            }
+            if !writer.write_all(chunk).await.is_empty() {
+                // The upstream wants no more.
+                return;
+            }
+            if !matches!(result, StreamResult::Complete(_)) {
+                break;
+            }
+        }
+        drop(writer);
+        let _unwanted = end.write(trailers.await).await;
+    });
+    (reader, counted_trailers)
 }
 
-fn options(plan: &Forward) -> RequestOptions {
+const CHUNK_BYTES: usize = 64 * 1024;
+
+fn options(plan: &Forward<'_>) -> RequestOptions {
     let nanoseconds = |life: Lifetime| Some(life.as_secs().saturating_mul(1_000_000_000));
     let options = RequestOptions::new();
     // A host that does not support one of them keeps its own default.

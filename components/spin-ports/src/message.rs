@@ -191,7 +191,7 @@ fn no_trailers() -> Trailers {
     wit_future::new(|| Ok(None)).1
 }
 
-fn spawn(future: impl Future<Output = ()> + 'static) {
+pub(crate) fn spawn(future: impl Future<Output = ()> + 'static) {
     spin_sdk::wasip3::spawn(future);
 }
 

@@ -3,102 +3,58 @@
 //! Identity comes from the [`Permit`] and from nowhere else: whatever a client sends under
 //! such a name, in whatever spelling, is gone before. Hop-by-hop headers go both ways.
 
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONNECTION, COOKIE, SET_COOKIE};
+mod names;
+mod response;
+
+pub use names::{is_hop_by_hop, is_stripped};
+pub(super) use response::response;
+
+use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
+use crate::config::{Config, Identity, IdentityHeaders};
+use crate::endpoint::authorize::headers::names::{is, named_by_connection};
 use crate::error::Error;
 use crate::policy::Permit;
 use crate::policy::decision::SubjectType;
 use crate::session::Session;
-use crate::session::cookie::{is_own, without_own};
-use crate::url::Origin;
+use crate::session::cookie::without_own;
 
-/// True for headers that are about one connection only (RFC 9110 section 7.6.1). The host
-/// refuses them in what a guest sends.
-pub fn is_hop_by_hop(name: &str) -> bool {
-    matches!(
-        name,
-        "connection"
-            | "http2-settings"
-            | "keep-alive"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-            | "proxy-connection"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
-    )
+/// On whose behalf a request goes to the upstream.
+#[derive(Clone, Copy)]
+pub(super) enum Caller<'a> {
+    /// Anybody, on a public route: the caller's own `Authorization` passes.
+    Anybody,
+    /// Nobody: a preflight that is passed on. No credential of any kind goes with it.
+    Nobody,
+    /// Whom the permit names; the session is there when it came by one.
+    Known(&'a Permit, Option<&'a Session>),
 }
 
-/// True for request headers that never reach an upstream as the client sent them: who calls,
-/// where from, and what the request was before. `_` counts as `-`: CGI-like servers do not
-/// tell them apart.
-pub fn is_stripped(name: &str) -> bool {
-    let name = name.to_ascii_lowercase().replace('_', "-");
-    const PREFIXES: [&str; 8] = [
-        "airside-",
-        "spin-",
-        "x-airside-",
-        "x-auth-request-",
-        "x-envoy-",
-        "x-forwarded",
-        "x-original-",
-        "x-remote-",
-    ];
-    is_hop_by_hop(&name)
-        || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-        || matches!(
-            name.as_str(),
-            "client-ip"
-                | "cookie"
-                | "expect"
-                | "forwarded"
-                | "host"
-                | "remote-user"
-                | "true-client-ip"
-                | "x-client-ip"
-                | "x-cluster-client-ip"
-                | "x-host"
-                | "x-http-method-override"
-                | "x-method-override"
-                | "x-real-ip"
-                | "x-rewrite-url"
-                | "x-user"
-        )
-}
-
-/// The names that `Connection` lists: hop-by-hop for this connection.
-fn named_by_connection(headers: &HeaderMap) -> Vec<String> {
-    headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|name| name.trim().to_ascii_lowercase())
-        .collect()
-}
-
-/// The headers for the upstream. Without a permit (public routes) no identity, and the
-/// caller's own `Authorization` passes; with one it is gone.
+/// The headers for the upstream.
 pub(super) fn request(
     incoming: &HeaderMap,
-    permit: Option<&Permit>,
-    session: Option<&Session>,
-    public_url: &Origin,
+    caller: Caller<'_>,
+    names: &IdentityHeaders,
+    config: &Config,
 ) -> Result<HeaderMap, Error> {
     let listed = named_by_connection(incoming);
+    let anybody = matches!(caller, Caller::Anybody);
     let mut headers = HeaderMap::with_capacity(incoming.len() + 10);
     for (name, value) in incoming {
-        let drop = is_stripped(name.as_str())
-            || listed.iter().any(|listed| listed == name.as_str())
-            || (permit.is_some() && name == AUTHORIZATION);
+        let text = name.as_str();
+        let drop = is_stripped(text)
+            || listed.iter().any(|listed| listed == text)
+            || config.identity_names.iter().any(|own| is(text, own))
+            || (!anybody && name == AUTHORIZATION);
         if !drop {
             headers.append(name, value.clone());
         }
     }
-    if let Some(cookie) = without_own(incoming) {
+    if !matches!(caller, Caller::Nobody)
+        && let Some(cookie) = without_own(incoming)
+    {
         headers.insert(COOKIE, cookie);
     }
     // The host appends its own value after any that the client sent.
@@ -109,50 +65,61 @@ pub(super) fn request(
     {
         insert(&mut headers, "x-forwarded-for", &ip)?;
     }
-    insert(&mut headers, "x-forwarded-host", public_url.authority())?;
-    insert(&mut headers, "x-forwarded-proto", public_url.scheme())?;
-    if let Some(permit) = permit {
-        insert(&mut headers, "x-forwarded-sub", permit.subject())?;
-        insert(&mut headers, "x-forwarded-issuer", permit.issuer())?;
-        let subject_type = match permit.subject_type() {
-            SubjectType::Client => "client",
-            SubjectType::User => "user",
-        };
-        insert(&mut headers, "x-forwarded-subject-type", subject_type)?;
-        if let Some(client_id) = permit.client_id() {
-            insert(&mut headers, "x-forwarded-client-id", client_id)?;
-        }
-        if let Some(scope) = permit.scope() {
-            insert(&mut headers, "x-forwarded-scope", scope)?;
-        }
-        if let Some(session) = session {
-            person(&mut headers, permit, session)?;
-        }
+    insert(
+        &mut headers,
+        "x-forwarded-host",
+        config.public_url.authority(),
+    )?;
+    insert(
+        &mut headers,
+        "x-forwarded-proto",
+        config.public_url.scheme(),
+    )?;
+    if let Caller::Known(permit, session) = caller {
+        identity(&mut headers, permit, session, names)?;
     }
     Ok(headers)
 }
 
-/// Name and e-mail, only when session and permit speak of the same person, and an e-mail only
-/// when the provider verified it.
-fn person(headers: &mut HeaderMap, permit: &Permit, session: &Session) -> Result<(), Error> {
-    if session.subject != permit.subject() || session.issuer != permit.issuer() {
-        return Ok(());
-    }
-    let text = |claim: &str| {
-        session
-            .claims
-            .get(claim)
-            .and_then(serde_json::Value::as_str)
+fn identity(
+    headers: &mut HeaderMap,
+    permit: &Permit,
+    session: Option<&Session>,
+    names: &IdentityHeaders,
+) -> Result<(), Error> {
+    let mut tell = |identity, value: Option<&str>| match (names.name(identity), value) {
+        (Some(name), Some(value)) => {
+            let value = HeaderValue::from_str(value).map_err(|_| Error::Internal)?;
+            headers.insert(name, value);
+            Ok(())
+        }
+        _ => Ok(()),
     };
-    let verified = session.claims.get("email_verified") == Some(&serde_json::Value::Bool(true));
-    let encoded = |text: &str| utf8_percent_encode(text, VALUE).to_string();
-    if let Some(email) = text("email").filter(|_| verified) {
-        insert(headers, "x-forwarded-email", &encoded(email))?;
+    tell(Identity::Subject, Some(permit.subject()))?;
+    tell(Identity::Issuer, Some(permit.issuer()))?;
+    let subject_type = match permit.subject_type() {
+        SubjectType::Client => "client",
+        SubjectType::User => "user",
+    };
+    tell(Identity::SubjectType, Some(subject_type))?;
+    tell(Identity::ClientId, permit.client_id())?;
+    tell(Identity::Scope, permit.scope())?;
+    // Name and e-mail, only when session and permit speak of the same person, and an e-mail only
+    // when the provider verified it.
+    let same = |session: &&Session| {
+        session.subject == permit.subject() && session.issuer == permit.issuer()
+    };
+    let Some(session) = session.filter(same) else {
+        return Ok(());
+    };
+    let text = |claim: &str| {
+        let text = session.claims.get(claim)?.as_str()?;
+        Some(utf8_percent_encode(text, VALUE).to_string())
+    };
+    if session.claims.get("email_verified") == Some(&serde_json::Value::Bool(true)) {
+        tell(Identity::Email, text("email").as_deref())?;
     }
-    if let Some(name) = text("name") {
-        insert(headers, "x-forwarded-name", &encoded(name))?;
-    }
-    Ok(())
+    tell(Identity::Name, text("name").as_deref())
 }
 
 /// In names and e-mail addresses everything but visible ASCII and spaces, and `%` itself, is
@@ -170,187 +137,5 @@ fn ip_of(address: &str) -> Option<String> {
     Some(address.ip().to_string())
 }
 
-/// The headers of the answer.
-pub(super) fn response(
-    upstream: HeaderMap,
-    by_session: bool,
-    set_cookies: &[HeaderValue],
-) -> HeaderMap {
-    let listed = named_by_connection(&upstream);
-    let mut headers = HeaderMap::with_capacity(upstream.len() + set_cookies.len());
-    for (name, value) in &upstream {
-        let ours = name == SET_COOKIE && sets_own_cookie(value);
-        if !is_hop_by_hop(name.as_str()) && !listed.iter().any(|l| l == name.as_str()) && !ours {
-            headers.append(name, value.clone());
-        }
-    }
-    if !set_cookies.is_empty() {
-        // A shared cache that keeps a Set-Cookie gives one person's session to another.
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    } else if by_session {
-        privatise(&mut headers);
-    }
-    for cookie in set_cookies {
-        headers.append(SET_COOKIE, cookie.clone());
-    }
-    headers
-}
-
-fn sets_own_cookie(value: &HeaderValue) -> bool {
-    let name = value
-        .as_bytes()
-        .split(|b| *b == b'=')
-        .next()
-        .unwrap_or_default()
-        .trim_ascii();
-    std::str::from_utf8(name).is_ok_and(is_own)
-}
-
-/// Makes an answer to a session unfit for shared caches (RFC 9111 section 5.2.2.7).
-fn privatise(headers: &mut HeaderMap) {
-    let mut kept: Vec<String> = vec!["private".to_owned()];
-    for value in headers.get_all(CACHE_CONTROL) {
-        let text = value.to_str().unwrap_or_default();
-        for directive in text.split(',').map(str::trim).filter(|d| !d.is_empty()) {
-            let name = directive
-                .split('=')
-                .next()
-                .unwrap_or_default()
-                .trim()
-                .to_ascii_lowercase();
-            if !matches!(
-                name.as_str(),
-                "private" | "proxy-revalidate" | "public" | "s-maxage"
-            ) {
-                kept.push(directive.to_owned());
-            }
-        }
-    }
-    let value = HeaderValue::from_str(&kept.join(", "));
-    headers.insert(
-        CACHE_CONTROL,
-        value.unwrap_or(HeaderValue::from_static("no-store")),
-    );
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn map(list: &[(&str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in list {
-            let name: HeaderName = name.parse().expect("name");
-            headers.append(name, HeaderValue::from_str(value).expect("value"));
-        }
-        headers
-    }
-
-    fn origin() -> Origin {
-        "https://app.example".parse().expect("origin")
-    }
-
-    #[test]
-    fn spoofed_identity_is_gone_in_every_spelling() {
-        for name in [
-            "X-Forwarded-Sub",
-            "x_forwarded_sub",
-            "X-Forwarded_Sub",
-            "X_FORWARDED-SUB",
-            "X-Forwarded-Email",
-            "x-forwarded-anything",
-            "X-Forwarded",
-            "Forwarded",
-            "Airside-Assertion",
-            "airside_assertion",
-            "X-Real-IP",
-            "x_real_ip",
-            "Remote-User",
-            "REMOTE_USER",
-            "X-Original-URL",
-            "X_Rewrite_Url",
-            "X-Auth-Request-User",
-            "spin-client-addr",
-            "Spin_Full_Url",
-            "Host",
-            "Connection",
-            "TE",
-        ] {
-            let headers = request(
-                &map(&[(name, "evil"), ("x-keep", "1")]),
-                None,
-                None,
-                &origin(),
-            )
-            .expect("headers");
-            assert!(!headers.values().any(|value| value == "evil"), "{name}");
-            assert_eq!(headers["x-keep"], "1");
-        }
-    }
-
-    #[test]
-    fn what_connection_names_goes_too() {
-        let incoming = map(&[
-            ("connection", "close, X-Hop"),
-            ("x-hop", "1"),
-            ("x-stay", "1"),
-        ]);
-        let headers = request(&incoming, None, None, &origin()).expect("headers");
-        assert!(!headers.contains_key("x-hop") && headers.contains_key("x-stay"));
-    }
-
-    #[test]
-    fn the_last_client_address_is_the_hosts() {
-        let incoming = map(&[
-            ("spin-client-addr", "6.6.6.6:1"),
-            ("spin-client-addr", "[::1]:99"),
-        ]);
-        let headers = request(&incoming, None, None, &origin()).expect("headers");
-        assert_eq!(headers["x-forwarded-for"], "::1");
-        assert_eq!(headers["x-forwarded-host"], "app.example");
-        assert_eq!(headers["x-forwarded-proto"], "https");
-    }
-
-    #[test]
-    fn our_cookies_stay_here_and_an_upstream_cannot_set_them() {
-        let incoming = map(&[("cookie", "a=1; __Host-airside=1~x")]);
-        assert_eq!(
-            request(&incoming, None, None, &origin()).expect("headers")["cookie"],
-            "a=1"
-        );
-        let upstream = map(&[
-            ("set-cookie", "a=1"),
-            ("set-cookie", "__Host-airside=1~evil; Path=/"),
-            ("set-cookie", " __Host-airside-tx-1 = evil"),
-            ("keep-alive", "timeout=5"),
-            ("content-length", "3"),
-        ]);
-        let headers = response(upstream, false, &[]);
-        assert_eq!(
-            headers.get_all(SET_COOKIE).iter().collect::<Vec<_>>(),
-            ["a=1"]
-        );
-        assert!(!headers.contains_key("keep-alive") && headers.contains_key("content-length"));
-    }
-
-    #[test]
-    fn answers_to_a_session_are_private() {
-        let control = |by_session, value: &str, cookies: &[HeaderValue]| {
-            let headers = response(map(&[("cache-control", value)]), by_session, cookies);
-            headers["cache-control"].to_str().expect("text").to_owned()
-        };
-        assert_eq!(
-            control(false, "public, max-age=60", &[]),
-            "public, max-age=60"
-        );
-        assert_eq!(
-            control(true, "public, max-age=60, s-maxage=9", &[]),
-            "private, max-age=60"
-        );
-        assert_eq!(control(true, "no-store", &[]), "private, no-store");
-        assert_eq!(
-            control(true, "public", &[HeaderValue::from_static("a=b")]),
-            "no-store"
-        );
-    }
-}
+mod tests;

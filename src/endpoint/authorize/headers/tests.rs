@@ -1,0 +1,95 @@
+use super::*;
+use http::HeaderMap;
+
+const CONFIG: &str = r#"
+public_url = "https://app.example"
+[upstreams.api]
+url = "https://api.internal.example"
+identity_headers = { subject = "X-User-Id", scope = "" }
+[[routes]]
+path = "/*"
+access = "public"
+upstream = "api"
+"#;
+
+fn map(list: &[(&str, &str)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in list {
+        let name: HeaderName = name.parse().expect("name");
+        headers.append(name, HeaderValue::from_str(value).expect("value"));
+    }
+    headers
+}
+
+fn of(caller: Caller<'_>, list: &[(&str, &str)]) -> HeaderMap {
+    let config = Config::parse(CONFIG).expect("config");
+    let names = &config.upstreams[0].identity_headers;
+    request(&map(list), caller, names, &config).expect("headers")
+}
+
+#[test]
+fn spoofed_identity_is_gone_in_every_spelling() {
+    for name in [
+        "X-Forwarded-Sub",
+        "x_forwarded_sub",
+        "X_FORWARDED-SUB",
+        "X-Forwarded-Email",
+        "Forwarded",
+        "Airside-Assertion",
+        "airside_assertion",
+        "X-Real-IP",
+        "REMOTE_USER",
+        "spin-client-addr",
+        "Host",
+        "Connection",
+        // Named in the configuration.
+        "X-User-Id",
+        "x_user-id",
+    ] {
+        let headers = of(Caller::Anybody, &[(name, "evil"), ("x-user-ids", "1")]);
+        assert!(!headers.values().any(|value| value == "evil"), "{name}");
+        assert_eq!(headers["x-user-ids"], "1");
+    }
+}
+
+#[test]
+fn what_connection_names_goes_too() {
+    let headers = of(
+        Caller::Anybody,
+        &[
+            ("connection", "close, X-Hop"),
+            ("x-hop", "1"),
+            ("x-stay", "1"),
+        ],
+    );
+    assert!(!headers.contains_key("x-hop") && headers.contains_key("x-stay"));
+}
+
+#[test]
+fn the_last_client_address_is_the_hosts() {
+    let headers = of(
+        Caller::Anybody,
+        &[
+            ("spin-client-addr", "6.6.6.6:1"),
+            ("spin-client-addr", "[::1]:99"),
+        ],
+    );
+    assert_eq!(headers["x-forwarded-for"], "::1");
+    assert_eq!(headers["x-forwarded-host"], "app.example");
+    assert_eq!(headers["x-forwarded-proto"], "https");
+}
+
+#[test]
+fn credentials_pass_for_anybody_and_for_nobody_do_not() {
+    let sent = [
+        ("authorization", "Basic x"),
+        ("cookie", "a=1; __Host-airside=1~x"),
+    ];
+    let headers = of(Caller::Anybody, &sent);
+    assert_eq!(
+        (&headers["authorization"], &headers["cookie"]),
+        (&"Basic x".parse().expect("v"), &"a=1".parse().expect("v"))
+    );
+    let headers = of(Caller::Nobody, &sent);
+    assert!(!headers.contains_key("authorization") && !headers.contains_key("cookie"));
+}

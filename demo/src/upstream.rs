@@ -63,6 +63,10 @@ impl Upstream {
         let query = Parameters::parse(head.uri.query().unwrap_or_default().as_bytes());
         match (head.method.as_str(), head.uri.path()) {
             ("GET" | "HEAD", "/") => pages::landing(),
+            ("GET" | "HEAD", "/app") => pages::app(),
+            ("GET" | "HEAD", "/assets/app.js") => {
+                web::response(StatusCode::OK, "text/javascript", pages::SCRIPT)
+            }
             ("GET" | "HEAD", "/assets/style.css") => {
                 web::response(StatusCode::OK, "text/css", STYLESHEET)
             }

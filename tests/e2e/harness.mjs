@@ -119,13 +119,14 @@ export function demoToken(provider, ...args) {
 /**
  * Starts the gateway with the manifest and configuration at the top of the repository, laid on
  * the given providers. `edit` changes the text of airside.toml; `origins` are reachable wherever
- * the provider is.
+ * the provider is. With `shares`, another gateway, it is one more machine of the same site: on a port
+ * of its own, with the same session keys and the same store.
  */
-export async function gateway({ port, provider, upstreamUrl, edit = (text) => text, origins = [], secret = SECRET, args = [] }) {
+export async function gateway({ port, provider, upstreamUrl, edit = (text) => text, origins = [], secret = SECRET, args = [], shares }) {
   const folder = mkdtempSync(join(tmpdir(), 'airside-e2e-'));
   const place = (text) =>
     text
-      .replaceAll('http://127.0.0.1:3000', `http://127.0.0.1:${port}`)
+      .replaceAll('http://127.0.0.1:3000', shares?.url ?? `http://127.0.0.1:${port}`)
       .replaceAll('http://127.0.0.1:3001', provider)
       .replaceAll('http://127.0.0.1:3002', upstreamUrl)
       .replaceAll('target/wasm32-wasip2/release', wasm);
@@ -133,9 +134,10 @@ export async function gateway({ port, provider, upstreamUrl, edit = (text) => te
   const reachable = [provider, ...origins].map((origin) => `"${origin}"`).join(', ');
   writeFileSync(join(folder, 'spin.toml'), read('spin.toml').replaceAll(`"${provider}"`, reachable));
   writeFileSync(join(folder, 'airside.toml'), edit(read('airside.toml')));
-  writeFileSync(join(folder, 'runtime-config.toml'), read('runtime-config.toml'));
-  const key = randomBytes(32).toString('base64url');
-  const env = { SPIN_VARIABLE_SESSION_KEYS: `e2e:${key}`, SPIN_VARIABLE_CLIENT_SECRET: secret };
+  const store = join(shares?.folder ?? folder, '.spin/airside.db');
+  writeFileSync(join(folder, 'runtime-config.toml'), read('runtime-config.toml').replace('.spin/airside.db', store));
+  const keys = shares?.keys ?? `e2e:${randomBytes(32).toString('base64url')}`;
+  const env = { SPIN_VARIABLE_SESSION_KEYS: keys, SPIN_VARIABLE_CLIENT_SECRET: secret };
   const listen = `127.0.0.1:${port}`;
   const files = ['--runtime-config', join(folder, 'runtime-config.toml')];
   const process_ =
@@ -154,6 +156,7 @@ export async function gateway({ port, provider, upstreamUrl, edit = (text) => te
     ...process_,
     url: `http://127.0.0.1:${port}`,
     folder,
+    keys,
     stop: async () => {
       const code = await process_.stop();
       if (!args.includes('--stats')) rmSync(folder, { recursive: true, force: true });

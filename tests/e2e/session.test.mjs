@@ -17,11 +17,15 @@ describe('session', () => {
     const answer = await browser.send(`${app.url}/auth/session`, { headers: { accept: 'application/json' } });
     assert.equal(answer.status, 200);
     const body = answer.json();
-    assert.deepEqual(Object.keys(body).sort(), ['auth_time', 'claims', 'expires_at', 'issuer', 'subject']);
+    assert.deepEqual(Object.keys(body).sort(), ['access_token_expires_at', 'access_token_expires_in', 'acr', 'auth_time', 'claims',
+      'expires_at', 'expires_in', 'issuer', 'provider', 'subject']);
+    assert.equal(body.provider, 'demo');
+    assert.ok(body.expires_in > 28_700 && body.expires_in <= 28_800, body.expires_in);
     assert.equal(body.subject, 'alice');
     assert.equal(body.claims.name, 'Alice Liddell');
     assert.ok(!/ey[\w-]{10,}\./.test(answer.text));
     assert.equal(answer.headers['cache-control'], 'no-store');
+    assert.equal(answer.headers.vary, 'cookie');
     const nobody = await request(`${app.url}/auth/session`);
     assert.equal(nobody.status, 401);
     assert.equal(nobody.headers['content-type'], 'application/problem+json');
@@ -90,10 +94,6 @@ describe('session', () => {
     assert.match(end.text, /signed out/);
     const next = await browser.go(`${app.url}/invoices`);
     assert.match(next.text, /value="alice"/, 'the provider asks again');
-  });
-
-  test('back-channel logout is not there yet and says so', async () => {
-    assert.equal((await request(`${app.url}/auth/backchannel-logout`, { method: 'POST', body: 'x' })).status, 501);
   });
 
   test('the private component cannot be reached', async () => {

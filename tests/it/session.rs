@@ -20,13 +20,19 @@ fn it_tells_who_is_signed_in_and_never_a_token() {
     app.log_in();
     let response = get(&app);
     assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["vary"], "cookie");
     let told: Value = serde_json::from_str(body(&response)).expect("JSON");
     let expected = json!({
+        "provider": "op",
         "issuer": "https://op.example",
         "subject": "alice",
         "claims": {"name": "Alice <b>"},
         "auth_time": null,
+        "acr": null,
         "expires_at": app.world.now().as_secs() + 28_800,
+        "expires_in": 28_800,
+        "access_token_expires_at": app.world.now().as_secs() + 300,
+        "access_token_expires_in": 300,
     });
     assert_eq!(told, expected);
 }
@@ -34,7 +40,9 @@ fn it_tells_who_is_signed_in_and_never_a_token() {
 #[test]
 fn without_a_running_session_it_is_401() {
     let app = App::new();
-    check(&get(&app), 401, "no_credential", "none");
+    let nobody = get(&app);
+    check(&nobody, 401, "no_credential", "none");
+    assert_eq!(nobody.headers()["vary"], "cookie");
 
     app.log_in();
     app.world.clock.advance(28_799);

@@ -12,9 +12,24 @@ use crate::web::{self, Body};
 pub(super) fn landing() -> Response<Body> {
     let main = "<h1>Wonderland Invoices</h1>\n\
         <p>A sample application behind airside. This page is public; your invoices are not.</p>\n\
-        <p><a class=\"button first\" href=\"/invoices\">See my invoices</a></p>\n";
+        <p><a class=\"button first\" href=\"/invoices\">See my invoices</a></p>\n\
+        <p><a class=\"button\" href=\"/app\">The same, by a script</a></p>\n";
     show(StatusCode::OK, "Wonderland Invoices", main)
 }
+
+/// Returns the page whose script asks the API: docs/frontend.md.
+pub(super) fn app() -> Response<Body> {
+    let main = "<div class=\"row\"><h1>Invoices</h1>\
+        <a class=\"button\" href=\"/auth/logout\">Log out</a></div>\n\
+        <p id=\"status\" class=\"quiet\" role=\"status\">One moment.</p>\n\
+        <table><tbody id=\"rows\"></tbody></table>\n\
+        <p><button id=\"reload\">Reload</button></p>\n\
+        <script type=\"module\" src=\"/assets/app.js\"></script>\n";
+    show(StatusCode::OK, "Invoices", main)
+}
+
+/// The script of [`app`].
+pub(super) const SCRIPT: &str = include_str!("../app.js");
 
 /// Returns the invoices of the signed-in person and the request that asked for them.
 pub(super) fn invoices(head: &Parts, invoices: &[Invoice]) -> Response<Body> {
@@ -67,7 +82,7 @@ fn show(status: StatusCode, title: &str, main: &str) -> Response<Body> {
     headers.insert(
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(
-            "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+            "default-src 'none'; connect-src 'self'; script-src 'self'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
         ),
     );
     response

@@ -9,7 +9,8 @@
 //
 // As an issuer: `/.well-known/openid-configuration`, `/jwks` and whatever begins so.
 // As a mint: `POST /mint` with a description (see mint.mjs) answers with an access token as
-// text; `GET /cases` answers {"accepted": {name: token}, "refused": {name: token}} (cases.mjs).
+// text, `POST /logout-token` with a logout token for `airside-forge`; `GET /cases` answers
+// {"accepted": {name: token}, "refused": {name: token}} (cases.mjs).
 // `node forge.mjs --mint` reads a description on stdin and prints {"token", "jwks"}.
 //
 // As a login provider: `/authorize` sends every browser straight back to the gateway signed in
@@ -30,7 +31,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { listen, readBody, readOptions, ready } from './arguments.mjs';
 import { accepted, refused } from './cases.mjs';
 import {
-  PERSON, accessToken, atHash, generateKeys, idToken, jwks, mint, overlay, userInfo,
+  PERSON, accessToken, atHash, generateKeys, idToken, jwks, logoutToken, mint, overlay, userInfo,
 } from './mint.mjs';
 
 const options = readOptions(
@@ -112,6 +113,8 @@ function authority(issuer) {
         return { body: overlay(discovery(issuer), metadata) };
       case 'POST /mint':
         return { body: mint(keys, base, told()) };
+      case 'POST /logout-token':
+        return { body: mint(keys, logoutToken(issuer, 'airside-forge'), described(told())) };
       case 'GET /cases':
         return { body: { accepted: minted(accepted), refused: minted(refused) } };
       case 'GET /authorize':

@@ -128,6 +128,22 @@ export function idToken(issuer, clientId, nonce, atHash) {
   };
 }
 
+/** The claims of a good logout token for a client. */
+export function logoutToken(issuer, clientId) {
+  return {
+    typ: 'logout+jwt',
+    claims: (now) => ({
+      iss: issuer,
+      aud: clientId,
+      sub: PERSON.sub,
+      iat: now,
+      exp: now + 120,
+      jti: randomBytes(16).toString('base64url'),
+      events: { 'http://schemas.openid.net/event/backchannel-logout': {} },
+    }),
+  };
+}
+
 /** The claims of a good signed UserInfo response for a client. */
 export function userInfo(issuer, clientId) {
   return {

@@ -3,7 +3,7 @@
 //   node oidc-provider.mjs --port 0 --gateway http://127.0.0.1:3000 --client-secret S
 //     [--api URL] [--id-token-alg RS256] [--access-token-alg RS256]
 //     [--access-token-format jwt|opaque] [--access-token-seconds 300]
-//     [--skip-consent] [--userinfo-claims]
+//     [--skip-consent] [--userinfo-claims] [--backchannel sid|sub]
 //
 // Prints `Serving http://127.0.0.1:PORT` (the issuer) when ready. Loopback only, no passwords,
 // everything in memory.
@@ -17,6 +17,8 @@
 //   any other name signs in with no scopes.
 // - Signing in: `POST <login page's address>/login` with `login=alice`, then
 //   `POST <consent page's address>/confirm`, both plain forms; `/abort` refuses.
+// - With `--backchannel` a logout here ends the web clients' sessions by a logout token, with
+//   `sub` alone or with `sid` too (then ID tokens have one as well).
 // - Refresh tokens need the scope `offline_access` and `prompt=consent`, and rotate.
 
 import { randomBytes } from 'node:crypto';
@@ -44,6 +46,7 @@ const options = readOptions(
     'access-token-alg': 'RS256',
     'access-token-format': 'jwt',
     'access-token-seconds': '300',
+    backchannel: '',
   },
   { repeated: ['gateway'], flags: ['skip-consent', 'userinfo-claims'] },
 );
@@ -57,6 +60,9 @@ for (const name of ['id-token-alg', 'access-token-alg']) {
 }
 if (!['jwt', 'opaque'].includes(options['access-token-format'])) {
   stop('--access-token-format is jwt or opaque');
+}
+if (!['', 'sid', 'sub'].includes(options.backchannel)) {
+  stop('--backchannel is sid or sub');
 }
 if (!Number.isSafeInteger(accessTokenSeconds) || accessTokenSeconds < 1) {
   stop('--access-token-seconds is a number of seconds');
@@ -72,8 +78,11 @@ const provider = new Provider(issuer, {
   // package keeps to it only where the access token opens userinfo, that is without `resource`.
   conformIdTokenClaims: options['userinfo-claims'] ?? false,
   enabledJWA: { idTokenSigningAlgValues: ALGORITHMS },
+  // The package's own refuses to post to loopback, where the gateways are.
+  fetch: (url, { dispatcher, ...rest }) => globalThis.fetch(url, rest),
   findAccount,
   features: {
+    backchannelLogout: { enabled: options.backchannel !== '' },
     clientCredentials: { enabled: true },
     devInteractions: { enabled: false },
     resourceIndicators: {
@@ -101,6 +110,7 @@ const provider = new Provider(issuer, {
     Session: 86_400,
   },
 });
+provider.on('backchannel.error', (_ctx, error) => console.error(error));
 provider.on('server_error', (_ctx, error) => console.error(error));
 
 const callback = provider.callback();
@@ -135,6 +145,10 @@ function clients() {
       `${gateway}/`,
     ]),
     id_token_signed_response_alg: options['id-token-alg'],
+    ...(options.backchannel && {
+      backchannel_logout_uri: `${gateways[0]}/auth/backchannel-logout`,
+      backchannel_logout_session_required: options.backchannel === 'sid',
+    }),
   };
   const none = { token_endpoint_auth_method: 'none' };
   const registered = [

@@ -2,6 +2,7 @@
 //! said. Every problem is reported at once. Unset means refuse; what weakens a check is named
 //! `danger_*`.
 
+mod claims;
 mod client;
 mod credential;
 mod entries;
@@ -15,13 +16,15 @@ mod toml;
 
 use std::fmt;
 
+use http::Method;
+
 pub use crate::config::credential::{Credential, Grant};
 pub use crate::config::proxying::{Identity, IdentityHeaders};
 use crate::jose::Algorithm;
 pub use crate::oauth::access_token::TokenIssuer;
 use crate::oauth::authorization::Prompt;
 use crate::oidc::requirements::Requirements;
-use crate::policy::{Matcher, Route};
+use crate::policy::{CheckedPath, Match, Matcher, Route, StepUp};
 use crate::session::SessionLimits;
 use crate::time::{Leeway, Lifetime};
 use crate::url::{HttpsUrl, Issuer, Origin};
@@ -300,6 +303,16 @@ impl Config {
     pub fn introspects(&self, index: usize) -> bool {
         self.issuer_client(index)
             .is_some_and(|(_, client)| client.introspection.is_some())
+    }
+
+    /// What the route at the local address `target` asks of an authentication, for a login that
+    /// leads there.
+    pub fn step_up_at(&self, target: &str) -> Option<&StepUp> {
+        let path = CheckedPath::parse(target).ok()?;
+        match self.matcher.find(&self.routes, &path, &Method::GET) {
+            Match::Route(index) => self.routes.get(index).map(|route| &route.step_up),
+            Match::OtherMethods(_) | Match::None => None,
+        }
     }
 
     /// Which `client_id` of the configuration is in `audience`, if any: then the token is an

@@ -7,7 +7,7 @@ use thiserror::Error as ThisError;
 use crate::jose::{JwsError, KeySelectionError, SigningKeyError};
 use crate::oauth::access_token::{AccessTokenError, TokenKind};
 use crate::oauth::authorization::{AuthorizationResponseError, ProviderError};
-use crate::oauth::bearer::BearerError;
+use crate::oauth::bearer::{BearerError, StepUpChallenge};
 use crate::oauth::metadata::MetadataError;
 use crate::oauth::token::TokenError;
 use crate::oidc::backchannel_logout::LogoutTokenError;
@@ -145,6 +145,13 @@ pub enum Error {
     /// A secret that should be a private key is none, or not for its algorithm.
     #[error(transparent)]
     SigningKey(#[from] SigningKeyError),
+    /// The person did not authenticate in the way, or as recently, as the route wants: a login
+    /// that asks for it may help (RFC 9470).
+    #[error("authentication is not enough")]
+    StepUp(StepUpChallenge),
+    /// Nor did a login that asked for it help.
+    #[error("login did not authenticate as the route wants")]
+    StepUpFailed,
     /// `target_link_uri` of a third party is of another site.
     #[error("target_link_uri of another site")]
     TargetLinkUri,
@@ -242,6 +249,9 @@ pub enum SessionTokenMisfit {
     /// Addressed to something else.
     #[error("audience")]
     Audience,
+    /// Says of the authentication what is not enough, although the session's login was.
+    #[error("authentication")]
+    Authentication,
     /// Not a JWT: most providers issue such a token when no audience was asked for.
     #[error("opaque")]
     Opaque,
@@ -320,6 +330,8 @@ impl Error {
             Error::CrossSite => "cross_site",
             Error::Denied { reason, .. } => match reason {
                 DenialReason::Audience => "access_token_aud",
+                DenialReason::Authentication => "insufficient_user_authentication",
+                DenialReason::Claim => "insufficient_claims",
                 DenialReason::Expired => "access_token_expired",
                 DenialReason::Issuer => "access_token_issuer_not_for_route",
                 DenialReason::Scope => "insufficient_scope",
@@ -395,6 +407,8 @@ impl Error {
             Error::SessionRevoked => "session_revoked",
             Error::SessionTokenNotForThisApi(_) => "session_token_not_for_this_api",
             Error::SigningKey(_) => "signing_key_malformed",
+            Error::StepUp(_) => "insufficient_user_authentication",
+            Error::StepUpFailed => "step_up_failed",
             Error::TargetLinkUri => "target_link_uri",
             Error::Token(error) => match error {
                 TokenError::InvalidClient => "token_invalid_client",
@@ -439,6 +453,9 @@ impl Error {
         match self {
             Error::SessionTokenNotForThisApi(SessionTokenMisfit::Opaque) => {
                 "set `audience` (or `resource`) of the provider to the route's audience, or `introspection` of the issuer"
+            }
+            Error::SessionTokenNotForThisApi(SessionTokenMisfit::Authentication) => {
+                "the provider's access token has another `acr` or `auth_time` than its ID token"
             }
             Error::SessionTokenNotForThisApi(_) => {
                 "set `audience` (or `resource`) of the provider to the route's audience"

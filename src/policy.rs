@@ -5,9 +5,11 @@ pub mod matcher;
 pub mod path;
 pub mod proxying;
 pub mod rule;
+pub mod step_up;
 
 pub use decision::{DenialReason, Permit};
 pub use matcher::{Match, Matcher};
 pub use path::{CheckedPath, PathError};
 pub use proxying::{Cors, Proxying};
 pub use rule::{Access, Route, TokenRule};
+pub use step_up::{Authentication, StepUp};

@@ -199,6 +199,7 @@ pub(super) fn issuer(
         danger_any_typ,
         leeway,
         shape,
+        claim_rules: Vec::new(),
     };
     Some((issuer, client))
 }

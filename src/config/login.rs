@@ -54,18 +54,7 @@ pub(super) fn sharing(tables: &[(String, Table<'_, '_>)], providers: &[Provider]
 
 /// What the authorization request asks for.
 pub(super) fn request(table: &Table<'_, '_>) -> LoginRequest {
-    const YEAR: u64 = 366 * 24 * 3_600;
-    let acr_values: Vec<String> = table.list("acr_values", "acr values", Vec::new);
-    if acr_values
-        .iter()
-        .any(|acr| acr.is_empty() || acr.contains(char::is_whitespace))
-    {
-        table.problem("acr_values", "expected acr values without spaces");
-    }
-    let max_age = table.get("max_age_seconds").map(|_| {
-        let seconds = table.number("max_age_seconds", 0..YEAR, 0);
-        Lifetime::from_secs(seconds)
-    });
+    let (acr_values, max_age) = authentication(table);
     let prompts = [Prompt::Consent, Prompt::Login, Prompt::SelectAccount];
     let prompt = table.word("prompt", &prompts.map(|prompt| (prompt.as_str(), prompt)));
     let extra = table.strings("authorization_parameters", |name| {
@@ -127,6 +116,23 @@ pub(super) fn push(table: &Table<'_, '_>) -> Push {
     ];
     let word = table.word("pushed_authorization_requests", &words);
     word.unwrap_or(Push::WhenRequired)
+}
+
+/// `acr_values` and `max_age_seconds`, of a provider or of a route.
+pub(super) fn authentication(table: &Table<'_, '_>) -> (Vec<String>, Option<Lifetime>) {
+    const YEAR: u64 = 366 * 24 * 3_600;
+    let acr_values: Vec<String> = table.list("acr_values", "acr values", Vec::new);
+    if acr_values
+        .iter()
+        .any(|acr| acr.is_empty() || acr.contains(char::is_whitespace))
+    {
+        table.problem("acr_values", "expected acr values without spaces");
+    }
+    let max_age = table.get("max_age_seconds").map(|_| {
+        let seconds = table.number("max_age_seconds", 0..YEAR, 0);
+        Lifetime::from_secs(seconds)
+    });
+    (acr_values, max_age)
 }
 
 /// What an account must have.

@@ -7,12 +7,12 @@ use std::ops::Range;
 use std::str::FromStr;
 
 use crate::config::entries::{issuer, provider, session, upstream};
+use crate::config::routes::Routes;
 use crate::config::toml::{Spanned, Value};
 use crate::config::{
     Config, Problem, Provider, TokenIssuer, Upstream, login, proxying, routes, toml,
 };
 use crate::oauth::access_token::AudienceClaim;
-use crate::policy::Matcher;
 use crate::url::Origin;
 
 /// Everything wrong so far.
@@ -321,10 +321,11 @@ impl<'d, 't> Table<'d, 't> {
             return Vec::new();
         };
         let mut tables = Vec::new();
+        let key = self.key(name);
         for (index, item) in items.iter().enumerate() {
             match item.get_ref().as_table() {
                 Some(table) => tables.push(Table::new(
-                    format!("{name}[{index}]"),
+                    format!("{key}[{index}]"),
                     item.span().start,
                     table,
                     self.problems,
@@ -410,7 +411,11 @@ pub(super) fn config(text: &str) -> Result<Config, Vec<Problem>> {
             .collect(),
         has_provider: !provider_tables.is_empty(),
     };
-    let routes = routes::routes(&root, &names);
+    let Routes {
+        routes,
+        matcher,
+        claim_rules,
+    } = routes::routes(&root, &names);
     root.finish();
 
     let mut found = problems.found.into_inner();
@@ -421,7 +426,13 @@ pub(super) fn config(text: &str) -> Result<Config, Vec<Problem>> {
             providers,
             issuers: issuers
                 .into_iter()
-                .filter_map(|(_, issuer)| issuer)
+                .zip(claim_rules)
+                .filter_map(|((_, issuer), claim_rules)| {
+                    issuer.map(|issuer| TokenIssuer {
+                        claim_rules,
+                        ..issuer
+                    })
+                })
                 .collect(),
             issuer_clients: issuer_clients
                 .into_iter()
@@ -432,8 +443,8 @@ pub(super) fn config(text: &str) -> Result<Config, Vec<Problem>> {
                 .into_iter()
                 .filter_map(|(_, upstream)| upstream)
                 .collect(),
-            matcher: Matcher::new(&routes),
             routes,
+            matcher,
             dangers,
         }),
         _ => {

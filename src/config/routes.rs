@@ -2,9 +2,12 @@
 
 use http::Method;
 
+use crate::config::claims;
 use crate::config::entries::is_scope;
 use crate::config::proxying;
 use crate::config::read::Table;
+use crate::oauth::access_token::ClaimRule;
+use crate::policy::matcher::count_step;
 use crate::policy::{Access, CheckedPath, Match, Matcher, Route, TokenRule};
 use crate::url::PathPattern;
 
@@ -20,23 +23,51 @@ pub(super) struct Names<'c> {
     pub(super) has_provider: bool,
 }
 
-pub(super) fn routes(root: &Table<'_, '_>, names: &Names<'_>) -> Vec<Route> {
+/// The routes, and what they brought about.
+pub(super) struct Routes {
+    pub(super) routes: Vec<Route>,
+    pub(super) matcher: Matcher,
+    /// The rules about claims, for each issuer by its index.
+    pub(super) claim_rules: Vec<Vec<ClaimRule>>,
+}
+
+/// Where a route stands in the file: for problems with it.
+struct Place {
+    start: usize,
+    path: String,
+}
+
+pub(super) fn routes(root: &Table<'_, '_>, names: &Names<'_>) -> Routes {
     let tables = root.tables("routes");
     if tables.is_empty() {
         root.problem("routes", "missing; expected at least one [[routes]]");
     }
-    let mut routes: Vec<(Route, usize, String)> = Vec::new();
+    let mut claim_rules = vec![Vec::new(); names.issuers.len()];
+    let (mut routes, mut places) = (Vec::new(), Vec::new());
     for table in &tables {
-        if let Some(route) = route(table, names) {
-            routes.push((route, table.start, table.path.clone()));
+        if let Some(route) = route(table, names, &mut claim_rules) {
+            routes.push(route);
+            places.push(Place {
+                start: table.start,
+                path: table.path.clone(),
+            });
         }
     }
-    overlaps(root, &routes);
-    slash_twins(root, &routes);
-    routes.into_iter().map(|(route, _, _)| route).collect()
+    overlaps(root, &routes, &places);
+    let matcher = Matcher::new(&routes);
+    slash_twins(root, &routes, &places, &matcher);
+    Routes {
+        routes,
+        matcher,
+        claim_rules,
+    }
 }
 
-fn route(table: &Table<'_, '_>, names: &Names<'_>) -> Option<Route> {
+fn route(
+    table: &Table<'_, '_>,
+    names: &Names<'_>,
+    claim_rules: &mut [Vec<ClaimRule>],
+) -> Option<Route> {
     let expected = "a path such as /invoices (exactly this one) or /api/* (whole segments below)";
     let path: Option<PathPattern> = table.required("path", expected);
     if let Some(path) = &path {
@@ -71,7 +102,7 @@ fn route(table: &Table<'_, '_>, names: &Names<'_>) -> Option<Route> {
             }
             Some(Access::Login)
         }
-        Some("token") => token_rule(table, names).map(Access::Token),
+        Some("token") => token_rule(table, names, claim_rules).map(Access::Token),
         Some(_) => {
             table.problem("access", "expected public, login or token");
             None
@@ -79,9 +110,17 @@ fn route(table: &Table<'_, '_>, names: &Names<'_>) -> Option<Route> {
         None => None,
     };
     if !matches!(access, Some(Access::Token(_)) | None) {
-        for name in ["issuer", "audience", "scopes"] {
+        for name in ["issuer", "audience", "scopes", "any_scopes", "claims"] {
             if table.get(name).is_some() {
                 table.problem(name, "only routes with access = \"token\" have this");
+            }
+        }
+    }
+    let step_up = claims::step_up(table);
+    if matches!(access, Some(Access::Public)) && !step_up.is_empty() {
+        for name in ["acr_values", "max_age_seconds"] {
+            if table.get(name).is_some() {
+                table.problem(name, "nobody is asked who they are at a public route");
             }
         }
     }
@@ -102,12 +141,17 @@ fn route(table: &Table<'_, '_>, names: &Names<'_>) -> Option<Route> {
         path: path?,
         methods,
         access: access?,
+        step_up,
         upstream: upstream?,
         proxying,
     })
 }
 
-fn token_rule(table: &Table<'_, '_>, names: &Names<'_>) -> Option<TokenRule> {
+fn token_rule(
+    table: &Table<'_, '_>,
+    names: &Names<'_>,
+    claim_rules: &mut [Vec<ClaimRule>],
+) -> Option<TokenRule> {
     let issuer = reference(table, "issuer", &names.issuers);
     let audience = table.required_text(
         "audience",
@@ -123,17 +167,22 @@ fn token_rule(table: &Table<'_, '_>, names: &Names<'_>) -> Option<TokenRule> {
         // stands for `aud`, they do not either: a token with `aud` is refused there.
         table.problem("audience", "is a client_id: then an ID token would open this API. Expected the API's own identifier");
     }
-    let scopes: Vec<String> = table.list("scopes", "scope names", Vec::new);
-    if !scopes.iter().all(|scope| is_scope(scope)) {
-        table.problem(
-            "scopes",
-            "expected scope names without spaces, quotes or backslashes",
-        );
-    }
+    let scopes = |name| {
+        let scopes: Vec<String> = table.list(name, "scope names", Vec::new);
+        if !scopes.iter().all(|scope| is_scope(scope)) {
+            let text = "expected scope names without spaces, quotes or backslashes";
+            table.problem(name, text);
+        }
+        scopes
+    };
+    let (scopes, any_scopes) = (scopes("scopes"), scopes("any_scopes"));
+    let claims = claims::read(table, issuer.and_then(|index| claim_rules.get_mut(index)));
     Some(TokenRule {
         issuer: issuer?,
         audience: audience?,
         scopes,
+        any_scopes,
+        claims,
     })
 }
 
@@ -150,44 +199,43 @@ fn reference(table: &Table<'_, '_>, key: &'static str, names: &[&str]) -> Option
 
 /// Refuses the same path and method twice. Sorted by path, so that ten thousand routes do not
 /// have to be compared with each other.
-fn overlaps(root: &Table<'_, '_>, routes: &[(Route, usize, String)]) {
-    let mut sorted: Vec<&(Route, usize, String)> = routes.iter().collect();
-    sorted.sort_by(|(a, ..), (b, ..)| {
+fn overlaps(root: &Table<'_, '_>, routes: &[Route], places: &[Place]) {
+    let mut sorted: Vec<(&Route, &Place)> = routes.iter().zip(places).collect();
+    sorted.sort_by(|(a, _), (b, _)| {
+        count_step();
         (&a.path.base, a.path.prefix).cmp(&(&b.path.base, b.path.prefix))
     });
-    for same in sorted.chunk_by(|(a, ..), (b, ..)| a.path == b.path) {
-        for (index, (route, start, path)) in same.iter().enumerate() {
+    for same in sorted.chunk_by(|(a, _), (b, _)| a.path == b.path) {
+        for (index, (route, place)) in same.iter().enumerate() {
             let mut earlier = same.iter().take(index);
-            if let Some((_, _, other)) = earlier.find(|(other, ..)| overlap(route, other)) {
-                let text = format!("overlaps {other}: the same path and method twice");
-                root.problems.add(*start, path.clone(), text);
+            if let Some((_, other)) = earlier.find(|(other, _)| overlap(route, other)) {
+                let text = format!("overlaps {}: the same path and method twice", other.path);
+                root.problems.add(place.start, place.path.clone(), text);
             }
         }
     }
 }
 
 fn overlap(a: &Route, b: &Route) -> bool {
-    a.path == b.path
-        && match (&a.methods, &b.methods) {
-            (Some(a), Some(b)) => a.iter().any(|method| b.contains(method)),
-            _ => true,
-        }
+    count_step();
+    match (&a.methods, &b.methods) {
+        (Some(a), Some(b)) => a.iter().any(|method| b.contains(method)),
+        _ => true,
+    }
 }
 
 /// Refuses an exact path whose twin with a trailing slash asks for less: most upstreams
 /// answer both alike.
-fn slash_twins(root: &Table<'_, '_>, routes: &[(Route, usize, String)]) {
-    let all: Vec<Route> = routes.iter().map(|(route, _, _)| route.clone()).collect();
-    let matcher = Matcher::new(&all);
+fn slash_twins(root: &Table<'_, '_>, routes: &[Route], places: &[Place], matcher: &Matcher) {
     // A route for every method is tried with each method that any route names.
-    let mut named: Vec<Method> = all
+    let mut named: Vec<&Method> = routes
         .iter()
-        .flat_map(|route| route.methods.iter().flatten().cloned())
-        .chain([Method::GET])
+        .flat_map(|route| route.methods.iter().flatten())
+        .chain([&Method::GET])
         .collect();
-    named.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+    named.sort_by_key(|method| method.as_str());
     named.dedup();
-    for (route, start, path) in routes {
+    for (route, place) in routes.iter().zip(places) {
         if route.path.prefix || route.path.base == "/" {
             continue;
         }
@@ -198,21 +246,21 @@ fn slash_twins(root: &Table<'_, '_>, routes: &[(Route, usize, String)]) {
         let Ok(checked) = CheckedPath::parse(&twin) else {
             continue;
         };
-        let methods = route.methods.clone().unwrap_or_else(|| named.clone());
-        let weaker = methods
-            .iter()
-            .any(|method| match matcher.find(&all, &checked, method) {
-                Match::Route(other) => all
-                    .get(other)
-                    .is_some_and(|other| other.access.strength() < route.access.strength()),
-                Match::OtherMethods(_) | Match::None => false,
-            });
+        let is_weaker = |method: &Method| match matcher.find(routes, &checked, method) {
+            Match::Route(other) => routes.get(other).is_some_and(|other| !other.covers(route)),
+            Match::OtherMethods(_) | Match::None => false,
+        };
+        let weaker = match &route.methods {
+            Some(methods) => methods.iter().any(is_weaker),
+            None => named.iter().any(|method| is_weaker(method)),
+        };
         if weaker {
             let text = format!(
-                "{twin} would be open to more: expected a route for it too, or {}/*",
+                "{twin} would be open to more: expected a route for it that asks for as much, or {}/* \
+                 in place of this one",
                 route.path.base.trim_end_matches('/')
             );
-            root.problems.add(*start, path.clone(), text);
+            root.problems.add(place.start, place.path.clone(), text);
         }
     }
 }

@@ -33,14 +33,16 @@ use crate::jose::{Jws, JwsError};
 use crate::oauth::access_token::{
     self, AccessTokenError, AudienceClaim, Refusal, TokenKind, VerifiedAccessToken,
 };
-use crate::oauth::bearer::{BearerError, bearer_token, has_token_in_query};
+use crate::oauth::bearer::{BearerError, StepUpChallenge, bearer_token, has_token_in_query};
 use crate::policy::proxying::{Preflight, preflight_method};
-use crate::policy::{Access, CheckedPath, DenialReason, Match, Permit, Route, TokenRule, decision};
+use crate::policy::{
+    Access, CheckedPath, DenialReason, Match, Permit, Route, StepUp, TokenRule, decision,
+};
 use crate::ports::Ports;
 use crate::respond::{self, Audience, LOGIN_PATH, is_same_origin, see_other};
 use crate::secret::Secret;
 use crate::session::{Cookies, Session};
-use crate::time::{Lifetime, UnixTime};
+use crate::time::{Leeway, Lifetime, UnixTime};
 use crate::url::ReturnTo;
 
 /// A session younger than this whose token does not do is not sent to the login again: it
@@ -64,6 +66,13 @@ struct Passage {
     bearer: Option<Secret<String>>,
 }
 
+/// What a token must be to pass.
+#[derive(Clone, Copy)]
+struct Needs<'c> {
+    rule: &'c TokenRule,
+    step_up: &'c StepUp,
+}
+
 /// Decides about a request. `head.uri` is path and query as received.
 pub async fn authorize<'i>(head: &Parts, instance: &'i Instance, ports: Ports<'_>) -> Decision<'i> {
     let mut cookies = Vec::new();
@@ -76,12 +85,9 @@ pub async fn authorize<'i>(head: &Parts, instance: &'i Instance, ports: Ports<'_
                 .uri
                 .path_and_query()
                 .map_or("/", |target| target.as_str());
-            let to_login = matches!(
-                error,
-                Error::NoCredential | Error::SessionExpired | Error::SessionRevoked
-            );
-            if to_login && audience == Audience::Browser && !instance.config.providers.is_empty() {
-                return Decision::Respond(see_other(&login_url(target), cookies));
+            let may_log_in = audience == Audience::Browser && !instance.config.providers.is_empty();
+            if may_log_in && let Some(again) = login_for(&error, head) {
+                return Decision::Respond(see_other(&login_url(target, again), cookies));
             }
             let fields = refusal_fields(&error, head);
             let mut response = refuse(&error, audience, cookies, ports, fields);
@@ -141,12 +147,36 @@ fn refusal_fields(error: &Error, head: &Parts) -> Vec<(&'static str, String)> {
     fields
 }
 
-fn login_url(target: &str) -> String {
+/// Whether a login can mend `error`, and if so how.
+fn login_for(error: &Error, head: &Parts) -> Option<Login> {
+    match error {
+        Error::NoCredential | Error::SessionExpired | Error::SessionRevoked => Some(Login::Any),
+        // Of a session only: a token in the header is not the browser's to renew.
+        Error::StepUp(_) if head.headers.contains_key(http::header::AUTHORIZATION) => None,
+        Error::StepUp(asked) if asked.max_age.is_some() => Some(Login::Again),
+        Error::StepUp(_) => Some(Login::Any),
+        _ => None,
+    }
+}
+
+/// What the provider is asked to do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Login {
+    /// To authenticate the person anew: not every provider heeds `max_age`.
+    Again,
+    Any,
+}
+
+/// The login looks up by itself what the route at `target` asks for: nothing in this address
+/// could weaken it.
+fn login_url(target: &str, login: Login) -> String {
     let return_to = ReturnTo::parse(target);
-    let query = form_urlencoded::Serializer::new(String::new())
-        .append_pair("return_to", return_to.as_str())
-        .finish();
-    format!("{LOGIN_PATH}?{query}")
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair("return_to", return_to.as_str());
+    if login == Login::Again {
+        query.append_pair("prompt", "login");
+    }
+    format!("{LOGIN_PATH}?{}", query.finish())
 }
 
 async fn decide<'i>(
@@ -188,7 +218,11 @@ async fn decide<'i>(
             Some(by_session_alone(head, route, cookies_out, instance, ports, now).await?)
         }
         Access::Token(rule) => {
-            Some(by_access_token(head, route, rule, cookies_out, instance, ports, now).await?)
+            let needs = Needs {
+                rule,
+                step_up: &route.step_up,
+            };
+            Some(by_access_token(head, route, needs, cookies_out, instance, ports, now).await?)
         }
     };
     let upstream = config
@@ -247,8 +281,8 @@ fn preflight<'i>(
 
 /// True for what is airside's own: another component serves it, or nobody.
 fn is_reserved(path: &CheckedPath<'_>) -> bool {
-    let mut segments = path.segments().iter().map(AsRef::as_ref);
-    match (segments.next(), segments.next()) {
+    let mut segments = path.segments();
+    match (segments.next().as_deref(), segments.next().as_deref()) {
         (Some(b"auth"), _) => true,
         (Some(b".well-known"), Some(second)) => {
             matches!(second, b"jwks.json" | b"oauth-protected-resource" | b"spin")
@@ -292,11 +326,19 @@ async fn by_session_alone(
 ) -> Result<Passage, Error> {
     let session = open_session(head, cookies_out, instance, ports, now).await?;
     require_same_origin(head, route, instance)?;
+    let leeway = leeway_of(&session, instance);
+    let permit = decision::decide_session(&route.step_up, &session, leeway, now)
+        .map_err(|_| Error::StepUp(asked(&route.step_up)))?;
     Ok(Passage {
-        permit: Permit::for_session(&session),
+        permit,
         session: Some(session),
         bearer: None,
     })
+}
+
+fn leeway_of(session: &Session, instance: &Instance) -> Leeway {
+    let provider = instance.config.provider(&session.provider);
+    provider.map_or(Leeway::DEFAULT, |provider| provider.leeway)
 }
 
 /// An access token, from the `Authorization` header or else from the session. Both go
@@ -304,7 +346,7 @@ async fn by_session_alone(
 async fn by_access_token(
     head: &Parts,
     route: &Route,
-    rule: &TokenRule,
+    needs: Needs<'_>,
     cookies_out: &mut Vec<HeaderValue>,
     instance: &Instance,
     ports: Ports<'_>,
@@ -316,7 +358,7 @@ async fn by_access_token(
     }
     // A header decides alone: the cookie is then not even opened.
     if let Some(token) = bearer_token(&head.headers)? {
-        let permit = check(token.expose(), rule, instance, ports, now).await?;
+        let permit = check(token.expose(), needs, None, instance, ports, now).await?;
         return Ok(Passage {
             permit,
             session: None,
@@ -327,11 +369,11 @@ async fn by_access_token(
     require_same_origin(head, route, instance)?;
     let token = session.access_token.expose();
     if !looks_like_jwt(token) {
-        introspection::may_show(&session, rule.issuer, instance)?;
+        introspection::may_show(&session, needs.rule.issuer, instance)?;
     }
-    let permit = check(token, rule, instance, ports, now)
+    let permit = check(token, needs, Some(&session), instance, ports, now)
         .await
-        .map_err(|error| as_session_error(error, &session, now))?;
+        .map_err(|error| as_session_error(error, needs, &session, instance, now))?;
     Ok(Passage {
         permit,
         session: Some(session),
@@ -341,9 +383,29 @@ async fn by_access_token(
 
 /// What a refusal of the session's own access token means for the person: a login when that
 /// can help, a page when it cannot.
-fn as_session_error(error: Error, session: &Session, now: UnixTime) -> Error {
+fn as_session_error(
+    error: Error,
+    needs: Needs<'_>,
+    session: &Session,
+    instance: &Instance,
+    now: UnixTime,
+) -> Error {
     let misfit = Error::SessionTokenNotForThisApi;
     match error {
+        // A login asks for what the route wants, and opens no session without it. If this one
+        // has it, another login would bring the same token again.
+        Error::StepUp(_) => {
+            let known = decision::authentication(session);
+            // By the leeway of the callback: a stricter one here would make a loop.
+            if needs
+                .step_up
+                .is_met(known, leeway_of(session, instance), now)
+            {
+                misfit(SessionTokenMisfit::Authentication)
+            } else {
+                error
+            }
+        }
         Error::AccessToken(AccessTokenError::Expired | AccessTokenError::Inactive)
         | Error::Denied {
             reason: DenialReason::Expired,
@@ -403,11 +465,13 @@ fn require_same_origin(head: &Parts, route: &Route, instance: &Instance) -> Resu
 /// The one check of access tokens: verified (or remembered as verified), then judged.
 async fn check(
     token: &str,
-    rule: &TokenRule,
+    needs: Needs<'_>,
+    session: Option<&Session>,
     instance: &Instance,
     ports: Ports<'_>,
     now: UnixTime,
 ) -> Result<Permit, Error> {
+    let Needs { rule, step_up } = needs;
     let rule_issuer = instance
         .config
         .issuers
@@ -421,11 +485,10 @@ async fn check(
         verify(token, instance, ports, now).await
     };
     let verified = verified.map_err(|error| named(error, token))?;
-    let leeway = rule_issuer.leeway;
-    decision::decide(rule, rule_issuer.issuer.as_str(), &verified, leeway, now).map_err(|reason| {
+    decision::decide(rule, step_up, rule_issuer, &verified, session, now).map_err(|reason| {
         let denied = |reason| Error::Denied {
             reason,
-            scopes: rule.scopes.clone(),
+            scopes: wanted_scopes(rule, &verified),
         };
         let audience = verified.audience();
         match reason {
@@ -443,9 +506,25 @@ async fn check(
                     (None, None) => denied(reason),
                 }
             }
+            DenialReason::Authentication => Error::StepUp(asked(step_up)),
             _ => denied(reason),
         }
     })
+}
+
+/// The scopes that a challenge names: all that are needed, and of those of which one is needed
+/// the first.
+fn wanted_scopes(rule: &TokenRule, token: &VerifiedAccessToken) -> Vec<String> {
+    let has_any = rule.any_scopes.iter().any(|scope| token.has_scope(scope));
+    let one = rule.any_scopes.first().filter(|_| !has_any);
+    rule.scopes.iter().chain(one).cloned().collect()
+}
+
+fn asked(step_up: &StepUp) -> StepUpChallenge {
+    StepUpChallenge {
+        acr_values: step_up.acr_values.clone(),
+        max_age: step_up.max_age,
+    }
 }
 
 /// Calls a token that could not be verified by its name, where it says what it is.

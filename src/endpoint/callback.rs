@@ -24,6 +24,7 @@ use crate::oauth::metadata::{MetadataError, ProviderMetadata};
 use crate::oauth::token::{TokenResponse, code_exchange, read_code_exchange};
 use crate::oidc::id_token::{self, IdTokenError, VerifiedIdToken};
 use crate::oidc::userinfo::{self, Answer, UserInfoError};
+use crate::policy::Authentication;
 use crate::ports::{Event, FetchLimits, HttpError, Ports};
 use crate::respond::{Audience, LOGIN_PATH, see_other};
 use crate::secret::Secret;
@@ -125,7 +126,18 @@ async fn finish(
     // 4. The ID token is verified.
     let id_token = verify(&tokens, &attempt, provider, instance, ports, now).await?;
 
-    // 5. The account may come in.
+    // 5. The person authenticated as the route wants that the login leads to (RFC 9470): asked
+    // for is not granted. The session that was there before, if any, stays.
+    let known = Authentication {
+        auth_time: id_token.auth_time(),
+        acr: id_token.acr(),
+    };
+    let step_up = instance.config.step_up_at(attempt.return_to.as_str());
+    if step_up.is_some_and(|step_up| !step_up.is_met(known, provider.leeway, now)) {
+        return Err(Error::StepUpFailed);
+    }
+
+    // 6. The account may come in.
     let claims = match provider.userinfo {
         true => {
             let more = userinfo(
@@ -137,7 +149,7 @@ async fn finish(
     };
     provider.requirements.check(&claims)?;
 
-    // 6. A new session, whatever there was before (session fixation).
+    // 7. A new session, whatever there was before (session fixation).
     let mut session = new_session(tokens, &id_token, claims, provider, ports, now)?;
     revocation::note_at_login(&mut session, instance, ports).await?;
     let mut set = sessions::save(&session, &cookies, instance, now).await?;

@@ -16,6 +16,7 @@ use crate::oauth::authorization::{
 };
 use crate::oauth::metadata::{MetadataError, ProviderMetadata};
 use crate::oauth::pkce;
+use crate::policy::StepUp;
 use crate::ports::Ports;
 use crate::respond::page::{Action, Page};
 use crate::respond::{Audience, is_navigation, page, see_other};
@@ -187,6 +188,13 @@ async fn redirect(
     if provider.request.consent && prompt != [Prompt::Consent] {
         prompt.push(Prompt::Consent);
     }
+    // What the route asks for where the person wants to go: by the route itself, never by the
+    // link. The callback judges by it again.
+    let none = StepUp::default();
+    let step_up = instance.config.step_up_at(wishes.return_to.as_str());
+    let step_up = step_up.unwrap_or(&none);
+    let own = &provider.request;
+    let acr_values = asked_acr(step_up, &own.acr_values);
     let request = AuthorizationRequest {
         client_id: &provider.client_id,
         redirect_uri: &redirect_uri(provider, instance),
@@ -199,8 +207,8 @@ async fn redirect(
         login_hint: wishes.login_hint.as_deref(),
         ui_locales: wishes.ui_locales.as_deref(),
         prompt: &prompt,
-        max_age: provider.request.max_age,
-        acr_values: &provider.request.acr_values,
+        max_age: own.max_age.into_iter().chain(step_up.max_age).min(),
+        acr_values: &acr_values,
         claims: claims(provider, &metadata),
         extra: &provider.request.extra,
     };
@@ -219,6 +227,18 @@ async fn redirect(
         .set(cookies, &instance.ring, now)
         .map_err(|_| Error::Internal)?;
     Ok(see_other(&url, set))
+}
+
+/// The classes to ask for: those of the route, without any that the provider's own rule would
+/// not accept, or else the provider's.
+fn asked_acr(step_up: &StepUp, own: &[String]) -> Vec<String> {
+    let mut asked = step_up.acr_values.clone();
+    asked.retain(|acr| own.is_empty() || own.contains(acr));
+    if asked.is_empty() {
+        own.to_vec()
+    } else {
+        asked
+    }
 }
 
 fn claims(provider: &Provider, metadata: &ProviderMetadata) -> Option<String> {

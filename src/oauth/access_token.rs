@@ -3,9 +3,11 @@
 //! Not checked here, because they depend on the route: audience, scope, and which issuer is
 //! trusted for it. See `policy::decision`.
 
+mod claim_rule;
 mod kind;
 mod shape;
 
+pub use claim_rule::{ClaimRule, ClaimTest};
 pub use kind::TokenKind;
 pub use shape::{AudienceClaim, ScopeClaim, TokenShape};
 
@@ -30,6 +32,9 @@ pub struct TokenIssuer {
     pub leeway: Leeway,
     /// Where its claims are.
     pub shape: TokenShape,
+    /// What routes ask of its claims. They cannot change within a token, so each token is
+    /// judged by them once.
+    pub claim_rules: Vec<ClaimRule>,
 }
 
 /// Why a JWT is no access token of the issuer.
@@ -84,6 +89,11 @@ pub struct VerifiedAccessToken {
     expires_at: UnixTime,
     subject_is_client: bool,
     says_access_token: bool,
+    auth_time: Option<UnixTime>,
+    acr: Option<String>,
+    amr: Vec<String>,
+    /// For each of the issuer's `claim_rules`.
+    rules_met: Box<[bool]>,
 }
 
 impl std::fmt::Debug for VerifiedAccessToken {
@@ -231,6 +241,12 @@ pub(super) fn claims(
     if !fits(subject) || !fits(client_id) || !scope_fits {
         return Err(AccessTokenError::Claims);
     }
+    // 10. How the person authenticated (RFC 9068 section 2.2.1). What is of the wrong type or
+    //     too long is not known, and so never enough.
+    let short = |text: &str| text.len() <= 255;
+    let acr = token.string("acr").ok().flatten().filter(|acr| short(acr));
+    let amr = token.strings("amr").unwrap_or_default();
+    let amr = amr.into_iter().filter(|one| short(one)).take(16);
     Ok(VerifiedAccessToken {
         issuer: issuer.issuer.as_str().to_owned(),
         subject: subject.to_owned(),
@@ -240,6 +256,14 @@ pub(super) fn claims(
         expires_at,
         subject_is_client: subject == client_id || is_of_client(token, subject),
         says_access_token,
+        auth_time: token.time("auth_time").ok().flatten(),
+        acr: acr.map(str::to_owned),
+        amr: owned(amr.collect()),
+        rules_met: issuer
+            .claim_rules
+            .iter()
+            .map(|rule| rule.is_met(token))
+            .collect(),
     })
 }
 
@@ -325,18 +349,42 @@ impl VerifiedAccessToken {
         self.says_access_token
     }
 
+    /// `auth_time`.
+    pub fn auth_time(&self) -> Option<UnixTime> {
+        self.auth_time
+    }
+
+    /// `acr`, at most 255 bytes.
+    pub fn acr(&self) -> Option<&str> {
+        self.acr.as_deref()
+    }
+
+    /// `amr`, at most 16 entries.
+    pub fn amr(&self) -> &[String] {
+        &self.amr
+    }
+
+    /// True when its claims are as the issuer's rule with this index wants them.
+    pub fn meets(&self, claim_rule: usize) -> bool {
+        self.rules_met.get(claim_rule) == Some(&true)
+    }
+
     /// A bound for how much memory it takes.
     pub fn size(&self) -> usize {
+        let list = |list: &[String]| -> usize {
+            list.iter()
+                .map(|entry| entry.len() + size_of::<String>())
+                .sum()
+        };
         size_of::<Self>()
             + self.issuer.len()
             + self.subject.len()
             + self.client_id.len()
             + self.scope.len()
-            + self
-                .audience
-                .iter()
-                .map(|entry| entry.len() + size_of::<String>())
-                .sum::<usize>()
+            + list(&self.audience)
+            + self.acr.as_ref().map_or(0, String::len)
+            + list(&self.amr)
+            + self.rules_met.len()
     }
 }
 

@@ -5,6 +5,7 @@ use http::header::AUTHORIZATION;
 use thiserror::Error;
 
 use crate::secret::Secret;
+use crate::time::Lifetime;
 
 /// Why the `Authorization` header cannot be used.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -67,6 +68,17 @@ pub struct Challenge {
     pub description: Option<String>,
     /// `scope`: what would be needed.
     pub scope: Option<String>,
+    /// `acr_values` and `max_age`: how the person should authenticate (RFC 9470 section 3).
+    pub step_up: Option<StepUpChallenge>,
+}
+
+/// What an authentication should be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StepUpChallenge {
+    /// `acr_values`, in order of preference.
+    pub acr_values: Vec<String>,
+    /// `max_age`.
+    pub max_age: Option<Lifetime>,
 }
 
 impl Challenge {
@@ -81,6 +93,15 @@ impl Challenge {
         }
         if let Some(scope) = &self.scope {
             parts.push(format!("scope=\"{}\"", quotable(scope)));
+        }
+        if let Some(step_up) = &self.step_up {
+            if !step_up.acr_values.is_empty() {
+                let acr_values = step_up.acr_values.join(" ");
+                parts.push(format!("acr_values=\"{}\"", quotable(&acr_values)));
+            }
+            if let Some(max_age) = step_up.max_age {
+                parts.push(format!("max_age=\"{}\"", max_age.as_secs()));
+            }
         }
         format!("Bearer {}", parts.join(", "))
     }
@@ -165,10 +186,23 @@ mod tests {
             error: Some("insufficient_scope"),
             description: Some("say \"hi\"\r\nX: y\\".into()),
             scope: Some("a b".into()),
+            step_up: None,
         };
         assert_eq!(
             full.header(),
             "Bearer realm=\"airside\", error=\"insufficient_scope\", error_description=\"say hiX: y\", scope=\"a b\""
+        );
+        let step_up = Challenge {
+            error: Some("insufficient_user_authentication"),
+            step_up: Some(StepUpChallenge {
+                acr_values: vec!["mfa\"".into(), "hwk".into()],
+                max_age: Some(Lifetime::from_secs(0)),
+            }),
+            ..Challenge::default()
+        };
+        assert_eq!(
+            step_up.header(),
+            "Bearer realm=\"airside\", error=\"insufficient_user_authentication\", acr_values=\"mfa hwk\", max_age=\"0\""
         );
     }
 }

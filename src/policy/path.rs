@@ -29,10 +29,11 @@ pub enum PathError {
 }
 
 /// A path and query that mean one thing only.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckedPath<'a> {
     target: &'a str,
-    segments: Vec<Cow<'a, [u8]>>,
+    /// The path without its first slash and without the query.
+    rest: &'a str,
 }
 
 impl<'a> CheckedPath<'a> {
@@ -49,19 +50,20 @@ impl<'a> CheckedPath<'a> {
         if !target.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
             return Err(PathError::Malformed);
         }
-        let mut segments = Vec::new();
         let mut parts = rest.split('/').peekable();
+        let mut count = 0;
         while let Some(part) = parts.next() {
             // Only the last segment may be empty: a trailing slash.
             if part.is_empty() && parts.peek().is_some() {
                 return Err(PathError::Ambiguous);
             }
-            segments.push(check_segment(part)?);
+            check_segment(part)?;
+            count += 1;
         }
-        if segments.len() > MAX_SEGMENTS {
+        if count > MAX_SEGMENTS {
             return Err(PathError::TooLong);
         }
-        Ok(CheckedPath { target, segments })
+        Ok(CheckedPath { target, rest })
     }
 
     /// Path and query exactly as received.
@@ -70,17 +72,19 @@ impl<'a> CheckedPath<'a> {
     }
 
     /// The decoded segments; `/` is one empty segment, and a trailing slash ends in one.
-    pub fn segments(&self) -> &[Cow<'a, [u8]>] {
-        &self.segments
+    pub fn segments(&self) -> impl Iterator<Item = Cow<'a, [u8]>> + use<'a> {
+        self.rest
+            .split('/')
+            .map(|part| percent_decode_str(part).into())
     }
 }
 
-fn check_segment(part: &str) -> Result<Cow<'_, [u8]>, PathError> {
+fn check_segment(part: &str) -> Result<(), PathError> {
     if part.contains('\\') {
         return Err(PathError::Ambiguous);
     }
     if !part.contains(['%', '.', ';']) {
-        return Ok(Cow::Borrowed(part.as_bytes()));
+        return Ok(());
     }
     let bytes = part.as_bytes();
     for (at, _) in part.match_indices('%') {
@@ -100,7 +104,7 @@ fn check_segment(part: &str) -> Result<Cow<'_, [u8]>, PathError> {
             return Err(PathError::Ambiguous);
         }
     }
-    Ok(decoded)
+    Ok(())
 }
 
 /// True for what separates segments, moves between them, or ends a line somewhere.
@@ -195,6 +199,6 @@ mod tests {
     fn segments_are_decoded_once() {
         let path = CheckedPath::parse("/%61pi/x/").expect("path");
         let expected: [&[u8]; 3] = [b"api", b"x", b""];
-        assert!(path.segments().iter().map(AsRef::as_ref).eq(expected));
+        assert!(path.segments().eq(expected));
     }
 }

@@ -3,6 +3,7 @@
 use http::Method;
 
 use crate::policy::proxying::Proxying;
+use crate::policy::step_up::StepUp;
 use crate::url::PathPattern;
 
 /// What a request to some paths needs, and where it goes.
@@ -14,6 +15,8 @@ pub struct Route {
     pub methods: Option<Vec<Method>>,
     /// Who may pass.
     pub access: Access,
+    /// How, and how long ago, whoever passes must have authenticated.
+    pub step_up: StepUp,
     /// Index of the upstream in the configuration.
     pub upstream: usize,
     /// How its requests are passed on.
@@ -26,6 +29,15 @@ impl Route {
         self.methods.as_ref().is_none_or(|methods| {
             methods.contains(method) || (method == Method::HEAD && methods.contains(&Method::GET))
         })
+    }
+
+    /// True when whoever passes this route passes `other` too: it asks for as much at least.
+    pub(crate) fn covers(&self, other: &Route) -> bool {
+        let access_covers = match (&self.access, &other.access) {
+            (Access::Token(own), Access::Token(other)) => own.covers(other),
+            (own, other) => own.strength() >= other.strength(),
+        };
+        access_covers && self.step_up.covers(&other.step_up)
     }
 }
 
@@ -41,8 +53,8 @@ pub enum Access {
 }
 
 impl Access {
-    /// How much is asked: a path must not ask for less than its twin with a trailing slash.
-    pub(crate) fn strength(&self) -> u8 {
+    /// How much is asked, roughly.
+    fn strength(&self) -> u8 {
         match self {
             Access::Public => 0,
             Access::Login => 1,
@@ -60,4 +72,25 @@ pub struct TokenRule {
     pub audience: String,
     /// All of these scopes are needed.
     pub scopes: Vec<String>,
+    /// One of these scopes is needed; empty needs none.
+    pub any_scopes: Vec<String>,
+    /// All of these rules about claims must be met: indices into the issuer's `claim_rules`.
+    pub claims: Vec<usize>,
+}
+
+impl TokenRule {
+    fn covers(&self, other: &TokenRule) -> bool {
+        let any_covers = other.any_scopes.is_empty()
+            || self.scopes.iter().any(|one| other.any_scopes.contains(one))
+            || !self.any_scopes.is_empty()
+                && self
+                    .any_scopes
+                    .iter()
+                    .all(|one| other.any_scopes.contains(one));
+        self.issuer == other.issuer
+            && self.audience == other.audience
+            && other.scopes.iter().all(|one| self.scopes.contains(one))
+            && any_covers
+            && other.claims.iter().all(|one| self.claims.contains(one))
+    }
 }

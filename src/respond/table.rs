@@ -7,7 +7,7 @@ use http::StatusCode;
 use crate::error::{BodyError, Error};
 use crate::oauth::access_token::AccessTokenError;
 use crate::oauth::authorization::ProviderError;
-use crate::oauth::bearer::{BearerError, Challenge};
+use crate::oauth::bearer::{BearerError, Challenge, StepUpChallenge};
 use crate::oauth::token::TokenError;
 use crate::oidc::requirements::RequirementError;
 use crate::oidc::userinfo::UserInfoError;
@@ -44,7 +44,7 @@ pub(super) fn row(error: &Error) -> Row {
         challenge: Some(Challenge {
             error: Some("invalid_token"),
             description: description.map(str::to_owned),
-            scope: None,
+            ..Challenge::default()
         }),
         detail: description
             .unwrap_or("The access token is not valid here.")
@@ -55,6 +55,28 @@ pub(super) fn row(error: &Error) -> Row {
             "Your sign-in is not valid any more.",
             Action::SignIn,
         )
+    };
+    let forbidden = || {
+        page(
+            StatusCode::FORBIDDEN,
+            "You may not see this",
+            "Your account has no permission for it. Signing in again does not change that.",
+            Action::Home,
+        )
+    };
+    // RFC 9470 section 3.
+    let step_up = |asked| {
+        const MORE: &str = "A fresher or stronger sign-in is needed for this request.";
+        Row {
+            challenge: Some(Challenge {
+                error: Some("insufficient_user_authentication"),
+                description: Some(MORE.to_owned()),
+                step_up: Some(asked),
+                ..Challenge::default()
+            }),
+            message: "This page needs a fresher or stronger sign-in.",
+            ..token(Some(MORE))
+        }
     };
     let later = |heading| {
         page(
@@ -167,7 +189,7 @@ pub(super) fn row(error: &Error) -> Row {
                 description: Some(
                     "Expected one Authorization header with one bearer token.".to_owned(),
                 ),
-                scope: None,
+                ..Challenge::default()
             }),
             detail: "Expected one Authorization header with one bearer token.".to_owned(),
             ..page(
@@ -184,7 +206,7 @@ pub(super) fn row(error: &Error) -> Row {
                 challenge: Some(Challenge {
                     error: Some("invalid_request"),
                     description: Some(HEADER.to_owned()),
-                    scope: None,
+                    ..Challenge::default()
                 }),
                 detail: HEADER.to_owned(),
                 ..page(
@@ -211,18 +233,27 @@ pub(super) fn row(error: &Error) -> Row {
                             "The access token lacks a scope that this request needs.".to_owned(),
                         ),
                         scope: Some(needed.clone()),
+                        ..Challenge::default()
                     }),
                     detail: format!(
                         "The access token lacks a scope that this request needs: {needed}"
                     ),
-                    ..page(
-                        StatusCode::FORBIDDEN,
-                        "You may not see this",
-                        "Your account has no permission for it. Signing in again does not change that.",
-                        Action::Home,
-                    )
+                    ..forbidden()
                 }
             }
+            DenialReason::Claim => {
+                const CLAIM: &str = "The access token lacks a right that this request needs.";
+                Row {
+                    challenge: Some(Challenge {
+                        error: Some("insufficient_scope"),
+                        description: Some(CLAIM.to_owned()),
+                        ..Challenge::default()
+                    }),
+                    detail: CLAIM.to_owned(),
+                    ..forbidden()
+                }
+            }
+            DenialReason::Authentication => step_up(StepUpChallenge::default()),
             DenialReason::Expired => token(Some("The access token expired.")),
             DenialReason::Audience => token(Some("The access token is addressed to another API.")),
             DenialReason::Issuer => token(Some("The access token is not valid here.")),
@@ -321,7 +352,7 @@ pub(super) fn row(error: &Error) -> Row {
             challenge: Some(Challenge {
                 error: Some("insufficient_scope"),
                 description: Some("The session holds no access token for this API.".to_owned()),
-                scope: None,
+                ..Challenge::default()
             }),
             detail: "The session holds no access token for this API.".to_owned(),
             ..page(
@@ -339,6 +370,13 @@ pub(super) fn row(error: &Error) -> Row {
             | TokenError::TokenType
             | TokenError::Unavailable,
         ) => sign_in_later(),
+        Error::StepUp(asked) => step_up(asked.clone()),
+        Error::StepUpFailed => page(
+            StatusCode::FORBIDDEN,
+            "This needs a stronger sign-in",
+            "You signed in, but not in the way that this page asks for. Please use a second factor if you have one, or tell the operator.",
+            Action::StartAgain,
+        ),
         Error::TargetLinkUri => sign_in(
             StatusCode::BAD_REQUEST,
             "The link to this sign-in leads to another site.",

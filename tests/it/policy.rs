@@ -738,3 +738,221 @@ fn tokens_of_others_are_refused_by_name_and_in_the_same_words() {
     bodies.dedup();
     assert_eq!(bodies.len(), 1, "{bodies:?}");
 }
+
+const OP: &str = "https://op.example";
+
+fn standard() -> Value {
+    json!({ "sub": "alice", "aud": API, "client_id": CLIENT, "scope": "read" })
+}
+
+/// A gate whose route has these keys beside the usual audience.
+fn route(keys: &str) -> Gate {
+    Gate::new(OP, "", &format!("{}\n{keys}", audience(API)))
+}
+
+fn token(gate: &Gate, over: Value) -> String {
+    gate.sign("at+jwt", &with(&standard(), over))
+}
+
+#[track_caller]
+fn challenge(response: &Response<Bytes>) -> &str {
+    response.headers()["www-authenticate"]
+        .to_str()
+        .expect("text")
+}
+
+#[test]
+fn all_of_the_scopes_and_one_of_any_scopes_are_needed() {
+    let gate = route("scopes = [\"read\", \"list\"]\nany_scopes = [\"admin\", \"support\"]");
+    for scope in [
+        "read list admin",
+        "support list read",
+        "admin support list read x",
+    ] {
+        gate.passes(scope, &token(&gate, json!({ "scope": scope })));
+    }
+    let expect = |scope: &str, wanted: &str| {
+        let denied = (403, "insufficient_scope");
+        let response = gate.refuses(scope, &token(&gate, json!({ "scope": scope })), denied);
+        let header = challenge(&response).to_owned();
+        assert!(header.contains("error=\"insufficient_scope\""), "{header}");
+        assert!(header.contains(&format!("scope=\"{wanted}\"")), "{header}");
+    };
+    expect("read admin", "read list");
+    expect("list admin", "read list");
+    expect("read list", "read list admin");
+    expect("read list administrator", "read list admin");
+    expect("", "read list admin");
+}
+
+#[test]
+fn rules_about_claims_are_enforced_each() {
+    let gate = route(
+        "claims = [
+            { claim = \"realm_access.roles\", contains = \"admin\" },
+            { claim = \"https://acme.example/tier\", equals = \"gold\" },
+            { claim = [\"resource_access\", \"my.client\", \"level\"], equals = 3 },
+            { claim = \"groups\", contains = \"staff\" },
+        ]",
+    );
+    let good = json!({
+        "realm_access": { "roles": ["user", "admin"] },
+        "https://acme.example/tier": "gold",
+        "resource_access": { "my.client": { "level": 3 } },
+        "groups": "staff other",
+    });
+    gate.passes("all", &token(&gate, good.clone()));
+    for (name, over) in [
+        (
+            "another role",
+            json!({ "realm_access": { "roles": ["user", "administrator"] } }),
+        ),
+        ("no roles", json!({ "realm_access": {} })),
+        (
+            "flat",
+            json!({ "realm_access": null, "realm_access.roles": ["admin"] }),
+        ),
+        (
+            "another tier",
+            json!({ "https://acme.example/tier": "Gold" }),
+        ),
+        (
+            "another level",
+            json!({ "resource_access": { "my.client": { "level": 2 } } }),
+        ),
+        (
+            "level as text",
+            json!({ "resource_access": { "my.client": { "level": "3" } } }),
+        ),
+        ("no group", json!({ "groups": null })),
+        ("part of a word", json!({ "groups": "staffing" })),
+    ] {
+        let refused = token(&gate, with(&good, over));
+        let response = gate.refuses(name, &refused, (403, "insufficient_claims"));
+        assert!(
+            challenge(&response).contains("error=\"insufficient_scope\""),
+            "{name}"
+        );
+        // Which claim, and what it should be, is nobody's business outside.
+        assert!(
+            !String::from_utf8_lossy(response.body()).contains("roles"),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_rule_of_one_route_is_none_of_another() {
+    // The same token at both, and the rules in another order in the issuer's list.
+    let more = format!(
+        "{audience}
+         claims = [{{ claim = \"a\", equals = 1 }}]
+         [[routes]]
+         path = \"/other/*\"
+         access = \"token\"
+         issuer = \"op\"
+         upstream = \"api\"
+         {audience}
+         claims = [{{ claim = \"b\", equals = 2 }}, {{ claim = \"a\", equals = 1 }}]",
+        audience = audience(API)
+    );
+    let gate = Gate::new(OP, "", &more);
+    let at = |path: &str, claims: Value| {
+        let head = get(path, &[("authorization", &bearer(&token(&gate, claims)))]);
+        match gate.decide(&head) {
+            Decision::Forward(_) => 200,
+            Decision::Respond(response) => response.status().as_u16(),
+        }
+    };
+    let (a, b, both) = (
+        json!({ "a": 1 }),
+        json!({ "b": 2 }),
+        json!({ "a": 1, "b": 2 }),
+    );
+    assert_eq!((at("/api/x", a.clone()), at("/other/x", a)), (200, 403));
+    assert_eq!((at("/api/x", b.clone()), at("/other/x", b)), (403, 403));
+    assert_eq!(
+        (at("/api/x", both.clone()), at("/other/x", both)),
+        (200, 200)
+    );
+}
+
+#[test]
+fn an_api_is_told_what_authentication_is_wanted() {
+    let gate = route("acr_values = [\"mfa\", \"hwk\"]\nmax_age_seconds = 300");
+    let now = gate.world.now().as_secs();
+    let good = json!({ "acr": "hwk", "auth_time": now - 300 - 60 });
+    gate.passes("both", &token(&gate, good.clone()));
+    for (name, over) in [
+        ("another acr", json!({ "acr": "pwd" })),
+        ("no acr", json!({ "acr": null })),
+        ("a list", json!({ "acr": ["mfa"] })),
+        ("too long ago", json!({ "auth_time": now - 300 - 61 })),
+        ("no auth_time", json!({ "auth_time": null })),
+        ("auth_time as text", json!({ "auth_time": now.to_string() })),
+        ("in the future", json!({ "auth_time": now + 61 })),
+    ] {
+        let refused = token(&gate, with(&good, over));
+        let expected = (401, "insufficient_user_authentication");
+        let response = gate.refuses(name, &refused, expected);
+        assert_eq!(
+            challenge(&response),
+            "Bearer realm=\"airside\", error=\"insufficient_user_authentication\", \
+             error_description=\"A fresher or stronger sign-in is needed for this request.\", \
+             acr_values=\"mfa hwk\", max_age=\"300\"",
+            "{name}"
+        );
+    }
+    // Remembered, and judged by the time of each request.
+    let fresh = bearer(&token(&gate, json!({ "acr": "mfa", "auth_time": now })));
+    let head = get("/api/x", &[("authorization", &fresh)]);
+    assert!(matches!(gate.decide(&head), Decision::Forward(_)));
+    gate.world.clock.advance(350);
+    assert!(matches!(gate.decide(&head), Decision::Forward(_)));
+    gate.world.clock.advance(9);
+    assert!(matches!(gate.decide(&head), Decision::Forward(_)));
+}
+
+#[test]
+fn each_key_of_a_route_is_enforced() {
+    // audience, issuer, methods, path and access have tests of their own beside this one.
+    let gate = route("");
+    gate.passes("audience", &token(&gate, json!({ "aud": ["x", API] })));
+    let other = json!({ "aud": "https://api.example.com/invoices/" });
+    gate.refuses("audience", &token(&gate, other), (401, "access_token_aud"));
+    let gate = route("methods = [\"POST\"]");
+    let head = get(
+        "/api/x",
+        &[("authorization", &bearer(&token(&gate, json!({}))))],
+    );
+    match gate.decide(&head) {
+        Decision::Respond(response) => {
+            assert_eq!(found(&response), (405, Some("method_not_allowed")))
+        }
+        Decision::Forward(_) => panic!("forwarded"),
+    }
+    let gate = route("scopes = [\"write\"]");
+    gate.refuses(
+        "scopes",
+        &token(&gate, json!({})),
+        (403, "insufficient_scope"),
+    );
+    let gate = route("any_scopes = [\"write\"]");
+    gate.refuses(
+        "any_scopes",
+        &token(&gate, json!({})),
+        (403, "insufficient_scope"),
+    );
+    let gate = route("claims = [{ claim = \"sub\", equals = \"bob\" }]");
+    gate.refuses(
+        "claims",
+        &token(&gate, json!({})),
+        (403, "insufficient_claims"),
+    );
+    gate.passes("claims", &token(&gate, json!({ "sub": "bob" })));
+    let expected = (401, "insufficient_user_authentication");
+    let gate = route("acr_values = [\"mfa\"]");
+    gate.refuses("acr_values", &token(&gate, json!({})), expected);
+    let gate = route("max_age_seconds = 10");
+    gate.refuses("max_age_seconds", &token(&gate, json!({})), expected);
+}

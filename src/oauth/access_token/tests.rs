@@ -43,6 +43,7 @@ fn trusted(danger_any_typ: bool) -> TokenIssuer {
         danger_any_typ,
         leeway: Leeway::DEFAULT,
         shape: TokenShape::default(),
+        claim_rules: Vec::new(),
     }
 }
 

@@ -16,6 +16,7 @@ fn issuer() -> TokenIssuer {
         danger_any_typ: false,
         leeway: Leeway::from_secs(0),
         shape: TokenShape::default(),
+        claim_rules: Vec::new(),
     }
 }
 

@@ -27,7 +27,12 @@ pub fn introspection(token: &Secret<String>) -> Form {
 /// [`TokenError`]: nothing was said. `active` must be there and be a boolean.
 pub fn read_introspection(response: &Response<Bytes>) -> Result<Option<Claims>, TokenError> {
     if response.status() != StatusCode::OK {
-        return Err(refusal(response).0);
+        return match refusal(response) {
+            // What is no token of its kind is none that is active: some refuse to look at
+            // anything that looks like a JWT to them.
+            (_, Some(error)) if error == "unsupported_token_type" => Ok(None),
+            (error, _) => Err(error),
+        };
     }
     let answer = Claims::parse(response.body()).map_err(|_| TokenError::Malformed)?;
     match answer.get("active").and_then(Value::as_bool) {

@@ -3,10 +3,12 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use airside::endpoint::tokens::{Introspect, call};
 use airside::endpoint::{Decision, authorize};
+use airside::error::Error;
 use airside::ports::HttpError;
 use airside::respond::Code;
-use airside::testing::Idp;
+use airside::testing::{Idp, block_on};
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use serde_json::{Value, json};
@@ -115,7 +117,7 @@ impl Gate {
     fn decide(&self, request: http::request::Builder) -> Result<String, (u16, &'static str)> {
         let head = request.body(()).expect("request").into_parts().0;
         let (instance, ports) = (&self.app.instance, self.app.world.ports());
-        match airside::testing::block_on(authorize(&head, instance, ports)) {
+        match block_on(authorize(&head, instance, ports)) {
             Decision::Forward(plan) => {
                 assert!(!plan.headers.contains_key("authorization"));
                 let text = |name| plan.headers[name].to_str().expect("text").to_owned();
@@ -308,6 +310,22 @@ fn nobody_but_the_issuer_of_the_route_is_asked() {
 }
 
 #[test]
+fn tokens_itself_asks_nobody_whom_the_configuration_does_not_name() {
+    let gate = Gate::new();
+    let ask = |issuer: &str| {
+        let request = json!({"issuer": issuer, "token": "opaque"});
+        let request: Introspect = serde_json::from_value(request).expect("request");
+        let (instance, ports) = (&gate.app.instance, gate.app.world.ports());
+        block_on(call(&request, 1_000, instance, ports)).map(|answer| answer.is_some())
+    };
+    assert_eq!(ask("op"), Ok(true));
+    let asked = gate.tokens.world.http.requests().len();
+    assert_eq!(ask("silent"), Err(Error::Internal));
+    assert_eq!(ask("nobody"), Err(Error::Internal));
+    assert_eq!(gate.tokens.world.http.requests().len(), asked);
+}
+
+#[test]
 fn what_looks_like_a_jwt_is_never_asked_about() {
     let gate = Gate::new();
     let claims = json!({"iss": "https://stranger.example", "sub": "alice", "aud": API});
@@ -371,7 +389,7 @@ fn a_question_without_answer_is_503_with_retry_after_and_not_remembered() {
     let head = Request::get("/api/x").header("authorization", "Bearer opaque");
     let head = head.body(()).expect("request").into_parts().0;
     let (instance, ports) = (&gate.app.instance, gate.app.world.ports());
-    match airside::testing::block_on(authorize(&head, instance, ports)) {
+    match block_on(authorize(&head, instance, ports)) {
         Decision::Respond(response) => {
             assert_eq!(response.headers()["retry-after"], "10");
             assert!(!response.headers().contains_key("www-authenticate"));

@@ -207,6 +207,9 @@ async fn stored(
 
 async fn store(what: &str, issued: &Issued, instance: &Instance, ports: Ports<'_>, now: UnixTime) {
     let until = now.plus(issued.usable);
+    if until <= now {
+        return;
+    }
     let kept = Kept {
         what: what.to_owned(),
         token: issued.access_token.clone(),

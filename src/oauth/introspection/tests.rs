@@ -100,6 +100,9 @@ fn active_must_be_said_in_so_many_words() {
         read(401, r#"{"error":"invalid_client"}"#),
         Err(TokenError::InvalidClient)
     );
+    let unsupported = r#"{"error":"unsupported_token_type"}"#;
+    assert_eq!(read(400, unsupported), Ok(false));
+    assert_eq!(read(500, unsupported), Err(TokenError::Unavailable));
     assert_eq!(read(201, active), Err(TokenError::Unavailable));
     assert_eq!(read(302, active), Err(TokenError::Unavailable));
     assert_eq!(read(500, active), Err(TokenError::Unavailable));

@@ -6,7 +6,7 @@
 // AIRSIDE_HOST: devhost (default) or spin. `cargo xtask test` sets them.
 
 import { spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import { createServer } from 'node:net';
@@ -297,6 +297,33 @@ export async function loginAtDemo(browser, gate, path = '/invoices', user = 'ali
   const page = await browser.go(gate + path);
   if (page.status !== 200 || !page.text.includes(user)) return page;
   return browser.submit(page, `value="${user}"`);
+}
+
+/** Tokens of oidc-provider for its native client, by a code flow of `user`. */
+export async function oidcProviderTokens(provider, { user = 'alice', resource = API, scope, ...more }) {
+  const verifier = randomBytes(32).toString('base64url');
+  const challenge = createHash('sha256').update(verifier).digest('base64url');
+  const common = { client_id: 'airside-native', redirect_uri: 'http://127.0.0.1/callback', resource };
+  const query = new URLSearchParams({
+    ...common, response_type: 'code', scope, code_challenge: challenge, code_challenge_method: 'S256', ...more,
+  });
+  const browser = new Browser();
+  const form = { method: 'POST', headers: { 'content-type': 'application/x-www-form-urlencoded' } };
+  let next = `${provider}/auth?${query}`;
+  while (!next.startsWith(common.redirect_uri)) {
+    let page = await browser.send(next);
+    if (page.status === 200) {
+      const [suffix, body] = page.text.includes('/login"') ? ['login', `login=${user}`] : ['confirm', ''];
+      page = await browser.send(`${next}/${suffix}`, { ...form, body });
+    }
+    if (!page.headers.location) throw new Error(`${next}: ${page.status} ${page.text}`);
+    next = new URL(page.headers.location, next).href;
+  }
+  const code = new URL(next).searchParams.get('code') ?? '';
+  const body = new URLSearchParams({ ...common, grant_type: 'authorization_code', code, code_verifier: verifier });
+  const answer = await request(`${provider}/token`, { ...form, body: body.toString() });
+  if (answer.status !== 200) throw new Error(answer.text);
+  return answer.json();
 }
 
 /** Logs in at oidc-provider. */

@@ -25,11 +25,13 @@
 // `POST /metadata` lays members over the discovery document from now on, `POST /keys` says
 // which keys are published (see `jwks` in mint.mjs), `POST /outage` with {"/jwks": 503} makes
 // paths fail, {} mends them; `POST /rotate` makes new keys.
+// To machines it answers as machine.mjs says: `/introspect`, and `/token` for other grants.
 // `GET /hits` counts the requests by path, `GET /seen` has the last one of each.
 
 import { createHash, randomBytes } from 'node:crypto';
 import { listen, readBody, readOptions, ready } from './arguments.mjs';
 import { accepted, refused } from './cases.mjs';
+import { machine } from './machine.mjs';
 import {
   PERSON, accessToken, atHash, generateKeys, idToken, jwks, logoutToken, mint, overlay, userInfo,
 } from './mint.mjs';
@@ -87,6 +89,7 @@ function authority(issuer) {
   const granted = new Map();
   const hits = new Map();
   const seen = new Map();
+  const machines = machine();
   let keys = firstKeys;
   let metadata = {};
   let next = {};
@@ -119,8 +122,15 @@ function authority(issuer) {
         return { body: { accepted: minted(accepted), refused: minted(refused) } };
       case 'GET /authorize':
         return authorize(url.searchParams);
-      case 'POST /token':
-        return token(headers, new URLSearchParams(body));
+      case 'POST /token': {
+        const form = new URLSearchParams(body);
+        const codes = form.get('grant_type') === 'authorization_code';
+        return codes ? token(headers, form) : machines.grant(form);
+      }
+      case 'POST /introspect':
+        return machines.introspect(new URLSearchParams(body));
+      case 'POST /answers':
+        return machines.tell(told());
       case 'GET /userinfo':
         return userinfo(headers);
       case 'GET /hits':
@@ -234,6 +244,7 @@ function discovery(issuer) {
     issuer,
     authorization_endpoint: `${issuer}/authorize`,
     token_endpoint: `${issuer}/token`,
+    introspection_endpoint: `${issuer}/introspect`,
     userinfo_endpoint: `${issuer}/userinfo`,
     jwks_uri: `${issuer}/jwks`,
     response_types_supported: ['code'],

@@ -3,14 +3,17 @@
 //   node oidc-provider.mjs --port 0 --gateway http://127.0.0.1:3000 --client-secret S
 //     [--api URL] [--id-token-alg RS256] [--access-token-alg RS256]
 //     [--access-token-format jwt|opaque] [--access-token-seconds 300]
-//     [--skip-consent] [--userinfo-claims] [--backchannel sid|sub]
+//     [--skip-consent] [--userinfo-claims] [--backchannel sid|sub] [--upstream-api URL]
 //
 // Prints `Serving http://127.0.0.1:PORT` (the issuer) when ready. Loopback only, no passwords,
 // everything in memory.
 //
 // - Clients: `airside-basic` (client_secret_basic), `airside-post` (client_secret_post),
 //   `airside-public` (none, the gateway's redirect URIs), `airside-native` (none, any port of
-//   `http://127.0.0.1/callback`), `airside-machine` (client_credentials).
+//   `http://127.0.0.1/callback`), `airside-machine` (client_credentials), `airside-gate`
+//   (client_credentials and token exchange; may introspect every token, as all clients may).
+// - `--upstream-api` is another resource, whose access tokens are always JWTs.
+// - Token exchange (RFC 8693) takes access tokens that are opaque, for the resource asked for.
 // - Access tokens are JWTs for the API when `resource` names it (RFC 8707), opaque otherwise;
 //   `audience` means nothing here, as at many providers.
 // - Users: alice (all scopes of the API), bob (those that begin with `read:`), carol (none);
@@ -19,6 +22,7 @@
 //   `POST <consent page's address>/confirm`, both plain forms; `/abort` refuses.
 // - With `--backchannel` a logout here ends the web clients' sessions by a logout token, with
 //   `sub` alone or with `sid` too (then ID tokens have one as well).
+// - `GET /hits` counts the requests by path.
 // - Refresh tokens need the scope `offline_access` and `prompt=consent`, and rotate.
 
 import { randomBytes } from 'node:crypto';
@@ -28,6 +32,7 @@ import { listen, readBody, readOptions, ready, stop } from './arguments.mjs';
 
 const ALGORITHMS = ['RS256', 'PS256', 'ES256', 'ES384', 'EdDSA'];
 const API_SCOPES = ['read:invoices', 'write:invoices'];
+const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
 const PEOPLE = {
   alice: { name: 'Alice Liddell', email: 'alice@example.com', may: () => true },
   bob: { name: 'Bob Cratchit', email: 'bob@example.com', may: (scope) => scope.startsWith('read:') },
@@ -47,6 +52,7 @@ const options = readOptions(
     'access-token-format': 'jwt',
     'access-token-seconds': '300',
     backchannel: '',
+    'upstream-api': '',
   },
   { repeated: ['gateway'], flags: ['skip-consent', 'userinfo-claims'] },
 );
@@ -85,6 +91,7 @@ const provider = new Provider(issuer, {
     backchannelLogout: { enabled: options.backchannel !== '' },
     clientCredentials: { enabled: true },
     devInteractions: { enabled: false },
+    introspection: { enabled: true, allowedPolicy: () => true },
     resourceIndicators: {
       enabled: true,
       getResourceServerInfo,
@@ -113,8 +120,19 @@ const provider = new Provider(issuer, {
 provider.on('backchannel.error', (_ctx, error) => console.error(error));
 provider.on('server_error', (_ctx, error) => console.error(error));
 
+provider.registerGrantType(TOKEN_EXCHANGE, exchange, [
+  'requested_token_type', 'resource', 'scope', 'subject_token', 'subject_token_type',
+]);
+
 const callback = provider.callback();
+const hits = {};
 server.on('request', (request, response) => {
+  const [path] = request.url.split('?');
+  if (path === '/hits') {
+    response.end(JSON.stringify(hits));
+    return;
+  }
+  hits[path] = (hits[path] ?? 0) + 1;
   const [, uid, step = ''] =
     /^\/interaction\/([\w-]+)(?:\/(login|confirm|abort))?$/.exec(request.url) ?? [];
   if (uid === undefined) {
@@ -174,6 +192,13 @@ function clients() {
         redirect_uris: [],
         response_types: [],
       },
+      {
+        ...method('client_secret_basic'),
+        client_id: 'airside-gate',
+        grant_types: ['client_credentials', TOKEN_EXCHANGE],
+        redirect_uris: [],
+        response_types: [],
+      },
     );
   }
   return registered;
@@ -185,7 +210,32 @@ async function signingKey(alg) {
   return { ...(await exportJWK(privateKey)), alg, use: 'sig' };
 }
 
+/** The token exchange grant: the caller's token for one for another resource. */
+async function exchange(ctx) {
+  const { client, params } = ctx.oidc;
+  const subject = await provider.AccessToken.find(params.subject_token);
+  if (!subject?.isValid || params.subject_token_type !== params.requested_token_type) {
+    // As RFC 8693 section 2.2.2 has it.
+    throw new errors.InvalidRequest('no such subject_token');
+  }
+  const { accountId, grantId } = subject;
+  const token = new provider.AccessToken({ accountId, client, grantId, gty: 'token-exchange' });
+  const info = getResourceServerInfo(ctx, params.resource);
+  token.resourceServer = new provider.ResourceServer(params.resource, info);
+  token.scope = params.scope;
+  ctx.body = {
+    access_token: await token.save(),
+    issued_token_type: params.requested_token_type,
+    token_type: 'Bearer',
+    expires_in: token.expiration,
+  };
+}
+
 function getResourceServerInfo(_ctx, resource) {
+  if (resource !== '' && resource === options['upstream-api']) {
+    const jwt = { sign: { alg: options['access-token-alg'] } };
+    return { scope: API_SCOPES.join(' '), accessTokenFormat: 'jwt', accessTokenTTL: accessTokenSeconds, jwt };
+  }
   if (resource !== options.api) {
     throw new errors.InvalidTarget();
   }

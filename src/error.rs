@@ -133,6 +133,9 @@ pub enum Error {
     /// The authorization request could not be pushed to the provider.
     #[error("pushed authorization request failed: {0}")]
     Push(PushError),
+    /// The session's tokens could not be refreshed.
+    #[error("refresh failed: {0}")]
+    Refresh(RefreshError),
     /// The session is over, or its access token is.
     #[error("session expired")]
     SessionExpired,
@@ -187,6 +190,27 @@ pub enum Error {
     /// A token that is no access token for an API of ours, by what it says of itself.
     #[error("{0} sent to an API")]
     WrongToken(TokenKind),
+}
+
+/// Why the tokens of a session could not be refreshed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ThisError)]
+pub enum RefreshError {
+    /// Another request is at it and takes too long, or died.
+    #[error("another request is refreshing")]
+    Busy,
+    /// The provider says that the refresh token is over, or answered with an ID token that
+    /// is not acceptable.
+    #[error("the provider ended it")]
+    Ended,
+    /// The provider does not answer, or not with tokens.
+    #[error("the provider gave no tokens")]
+    Provider,
+    /// The refresh token was used, some time ago, and this cookie has not got what it gave.
+    #[error("refresh token was used already")]
+    Spent,
+    /// Without the store nobody knows whether another request is at it.
+    #[error("key-value store or its counters unavailable")]
+    Store,
 }
 
 /// Why a request's body cannot be had.
@@ -359,6 +383,8 @@ impl Error {
                 IdTokenError::Jws(error) => jws_code(error, false),
                 IdTokenError::Nonce => "id_token_nonce",
                 IdTokenError::NotYetValid => "id_token_not_yet_valid",
+                IdTokenError::OtherSubject => "id_token_other_sub",
+                IdTokenError::Stale => "id_token_stale",
                 IdTokenError::Subject => "id_token_sub",
                 IdTokenError::Typ => "id_token_typ",
             },
@@ -402,6 +428,13 @@ impl Error {
                 PushError::Malformed => "par_response_malformed",
                 PushError::Refused => "par_refused",
                 PushError::Unavailable => "par_unavailable",
+            },
+            Error::Refresh(error) => match error {
+                RefreshError::Busy => "refresh_busy",
+                RefreshError::Ended => "refresh_ended",
+                RefreshError::Provider => "refresh_provider_unavailable",
+                RefreshError::Spent => "refresh_spent",
+                RefreshError::Store => "refresh_store_unavailable",
             },
             Error::SessionExpired => "session_expired",
             Error::SessionRevoked => "session_revoked",

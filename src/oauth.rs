@@ -11,6 +11,7 @@ pub mod introspection;
 pub mod metadata;
 pub mod pkce;
 pub mod pushed;
+pub mod refresh;
 pub mod revocation;
 pub mod token;
 pub mod token_exchange;

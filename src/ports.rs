@@ -1,4 +1,4 @@
-//! The outside world in the words of the core: clock, randomness, HTTP, key-value store,
+//! The outside world in the words of the core: clock, timer, randomness, HTTP, key-value store,
 //! counters, variables and the event log.
 //!
 //! Implementations live in `components/spin-ports` and, for tests, in `testing`. Instances
@@ -21,6 +21,15 @@ pub type PortFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 pub trait Clock {
     /// The current time. An endpoint calls it once per request.
     fn now(&self) -> UnixTime;
+}
+
+/// Measures time and lets it pass: for the one operation that waits for other requests.
+pub trait Timer {
+    /// Milliseconds of a clock that nobody sets. Only differences mean something.
+    fn millis(&self) -> u64;
+
+    /// Ends after that many milliseconds.
+    fn sleep(&self, millis: u64) -> PortFuture<'_, ()>;
 }
 
 /// Makes unpredictable bytes.
@@ -173,6 +182,8 @@ pub struct Ports<'a> {
     pub key_value: &'a dyn KeyValue,
     /// Makes unpredictable bytes.
     pub random: &'a dyn Random,
+    /// Measures time and lets it pass.
+    pub timer: &'a dyn Timer,
     /// Secrets granted to this component.
     pub variables: &'a dyn Variables,
 }

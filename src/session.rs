@@ -2,6 +2,7 @@
 
 pub mod cookie;
 pub mod record;
+pub mod refresh_keys;
 pub mod refresh_lock;
 pub mod revocation;
 pub mod seal;

@@ -10,16 +10,17 @@ pub mod store;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use hmac_sha256::Hash;
 
 use crate::ports::{
-    Clock, Event, EventSink, PortFuture, Ports, Random, RandomError, VariableError, Variables,
+    Clock, Event, EventSink, PortFuture, Ports, Random, RandomError, Timer, VariableError,
+    Variables,
 };
 use crate::secret::Secret;
-use crate::time::{Lifetime, UnixTime};
+use crate::time::UnixTime;
 
 pub use http::ScriptedHttp;
 pub use idp::Idp;
@@ -93,6 +94,7 @@ impl World {
             http: &self.http,
             key_value: &self.key_value,
             random: &self.random,
+            timer: &self.clock,
             variables: &self.variables,
         }
     }
@@ -105,31 +107,92 @@ impl World {
 
 /// A clock that a test moves.
 #[derive(Debug)]
-pub struct FixedClock(Cell<UnixTime>);
+pub struct FixedClock {
+    /// Since 1970.
+    millis: Cell<u64>,
+}
 
 impl Default for FixedClock {
     fn default() -> Self {
-        FixedClock(Cell::new(UnixTime::from_secs(1_767_225_600)))
+        FixedClock {
+            millis: Cell::new(1_767_225_600_000),
+        }
     }
 }
 
 impl FixedClock {
     /// Moves the clock forward.
     pub fn advance(&self, seconds: u64) {
-        let now = self.0.get();
-        self.0.set(now.plus(Lifetime::from_secs(seconds)));
+        self.advance_millis(seconds.saturating_mul(1_000));
+    }
+
+    /// Moves the clock forward by less than seconds.
+    pub fn advance_millis(&self, millis: u64) {
+        self.millis.set(self.millis.get().saturating_add(millis));
     }
 
     /// Sets the clock.
     pub fn set(&self, now: UnixTime) {
-        self.0.set(now);
+        self.millis.set(now.as_secs().saturating_mul(1_000));
     }
 }
 
 impl Clock for FixedClock {
     fn now(&self) -> UnixTime {
-        self.0.get()
+        UnixTime::from_secs(self.millis.get() / 1_000)
     }
+}
+
+impl Timer for FixedClock {
+    fn millis(&self) -> u64 {
+        self.millis.get()
+    }
+
+    /// Waits for a test to move the clock, for example [`run_all`].
+    fn sleep(&self, millis: u64) -> PortFuture<'_, ()> {
+        let end = self.millis.get().saturating_add(millis);
+        Box::pin(std::future::poll_fn(move |_| {
+            if self.millis.get() >= end {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        }))
+    }
+}
+
+/// Runs tasks interleaved in the order of `random`, as instances on many machines run requests;
+/// a millisecond passes every now and then. The results are in the order of the tasks.
+///
+/// # Panics
+/// When a task is still pending after a minute of that time.
+pub fn run_all<'a, T>(
+    clock: &FixedClock,
+    random: &SeededRandom,
+    tasks: Vec<Pin<Box<dyn Future<Output = T> + 'a>>>,
+) -> Vec<T> {
+    let end = clock.millis().saturating_add(60_000);
+    let mut context = Context::from_waker(Waker::noop());
+    let mut results: Vec<Option<T>> = tasks.iter().map(|_| None).collect();
+    let mut pending: Vec<_> = tasks.into_iter().enumerate().collect();
+    while !pending.is_empty() {
+        assert!(clock.millis() < end, "tasks that never end");
+        for _ in 0..pending.len() {
+            let chosen = random.below(pending.len());
+            let ready = match pending.get_mut(chosen) {
+                Some((_, task)) => task.as_mut().poll(&mut context),
+                None => break,
+            };
+            if let Poll::Ready(result) = ready {
+                let (index, _) = pending.swap_remove(chosen);
+                if let Some(slot) = results.get_mut(index) {
+                    *slot = Some(result);
+                }
+            }
+        }
+        clock.advance_millis(1);
+    }
+    results.into_iter().flatten().collect()
 }
 
 /// Bytes that look random and are the same in each run: the hashes of a counter.

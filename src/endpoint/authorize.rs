@@ -10,6 +10,7 @@ mod forward;
 mod headers;
 mod introspection;
 mod memory;
+mod refresh;
 mod verified;
 
 pub(crate) use credential::Credentials;
@@ -25,9 +26,10 @@ use http::{HeaderMap, HeaderValue, Method, Response};
 
 use crate::config::TokenIssuer;
 use crate::endpoint::authorize::headers::Caller;
+use crate::endpoint::authorize::refresh::Held;
 use crate::endpoint::instance::Instance;
 use crate::endpoint::{discovery, refuse, sessions};
-use crate::error::{BodyError, Error, SessionTokenMisfit};
+use crate::error::{BodyError, Error, RefreshError, SessionTokenMisfit};
 use crate::jose::jws::looks_like_jwt;
 use crate::jose::{Jws, JwsError};
 use crate::oauth::access_token::{
@@ -41,6 +43,7 @@ use crate::policy::{
 use crate::ports::Ports;
 use crate::respond::{self, Audience, LOGIN_PATH, is_same_origin, see_other};
 use crate::secret::Secret;
+use crate::session::refresh_lock::Patience;
 use crate::session::{Cookies, Session};
 use crate::time::{Leeway, Lifetime, UnixTime};
 use crate::url::ReturnTo;
@@ -61,7 +64,7 @@ pub enum Decision<'i> {
 /// Who passes, and by what.
 struct Passage {
     permit: Permit,
-    session: Option<Session>,
+    session: Option<Held>,
     /// From the `Authorization` header.
     bearer: Option<Secret<String>>,
 }
@@ -114,7 +117,8 @@ pub fn upstream_failed(
     let audience = respond::audience(&head.headers, &head.method);
     let mut fields = refusal_fields(&error, head);
     fields.push(("cause", cause));
-    let mut response = refuse(&error, audience, Vec::new(), ports, fields);
+    // A session that was refreshed on the way is of no use without its new cookie.
+    let mut response = refuse(&error, audience, plan.set_cookies.clone(), ports, fields);
     readable_by_page(&mut response, head, Some(plan.route));
     response
 }
@@ -150,7 +154,10 @@ fn refusal_fields(error: &Error, head: &Parts) -> Vec<(&'static str, String)> {
 /// Whether a login can mend `error`, and if so how.
 fn login_for(error: &Error, head: &Parts) -> Option<Login> {
     match error {
-        Error::NoCredential | Error::SessionExpired | Error::SessionRevoked => Some(Login::Any),
+        Error::NoCredential
+        | Error::Refresh(RefreshError::Ended | RefreshError::Spent)
+        | Error::SessionExpired
+        | Error::SessionRevoked => Some(Login::Any),
         // Of a session only: a token in the header is not the browser's to renew.
         Error::StepUp(_) if head.headers.contains_key(http::header::AUTHORIZATION) => None,
         Error::StepUp(asked) if asked.max_age.is_some() => Some(Login::Again),
@@ -235,11 +242,11 @@ async fn decide<'i>(
         let of_session = passage
             .session
             .as_ref()
-            .map(|session| &session.access_token);
+            .map(|held| &held.session.access_token);
         let token = passage.bearer.as_ref().or(of_session);
         authorization = credential::authorization(upstream, token, instance, ports, now).await?;
     }
-    let mut plan = forward(head, &path, route, passage, instance, now).await?;
+    let mut plan = forward(head, &path, route, passage, instance).await?;
     if let Some(value) = authorization {
         plan.headers.insert(AUTHORIZATION, value);
     }
@@ -326,12 +333,13 @@ async fn by_session_alone(
 ) -> Result<Passage, Error> {
     let session = open_session(head, cookies_out, instance, ports, now).await?;
     require_same_origin(head, route, instance)?;
-    let leeway = leeway_of(&session, instance);
-    let permit = decision::decide_session(&route.step_up, &session, leeway, now)
+    let held = Held::open(session, false, head, cookies_out, instance, ports, now).await?;
+    let leeway = leeway_of(&held.session, instance);
+    let permit = decision::decide_session(&route.step_up, &held.session, leeway, held.now)
         .map_err(|_| Error::StepUp(asked(&route.step_up)))?;
     Ok(Passage {
         permit,
-        session: Some(session),
+        session: Some(held),
         bearer: None,
     })
 }
@@ -367,18 +375,50 @@ async fn by_access_token(
     }
     let session = open_session(head, cookies_out, instance, ports, now).await?;
     require_same_origin(head, route, instance)?;
-    let token = session.access_token.expose();
-    if !looks_like_jwt(token) {
-        introspection::may_show(&session, needs.rule.issuer, instance)?;
+    let mut held = Held::open(session, true, head, cookies_out, instance, ports, now).await?;
+    let mut checked = check_session(&held, needs, instance, ports).await;
+    if checked.as_ref().is_err_and(is_over)
+        && held
+            .refresh(Patience::Wait, head, cookies_out, instance, ports)
+            .await?
+    {
+        checked = check_session(&held, needs, instance, ports).await;
     }
-    let permit = check(token, needs, Some(&session), instance, ports, now)
-        .await
-        .map_err(|error| as_session_error(error, needs, &session, instance, now))?;
+    let permit = checked.map_err(|error| match held.expired() {
+        Some(failed) if is_over(&error) => failed,
+        _ => as_session_error(error, needs, &held.session, instance, held.now),
+    })?;
     Ok(Passage {
         permit,
-        session: Some(session),
+        session: Some(held),
         bearer: None,
     })
+}
+
+/// The check of a session's access token.
+async fn check_session(
+    held: &Held,
+    needs: Needs<'_>,
+    instance: &Instance,
+    ports: Ports<'_>,
+) -> Result<Permit, Error> {
+    let token = held.session.access_token.expose();
+    if !looks_like_jwt(token) {
+        introspection::may_show(&held.session, needs.rule.issuer, instance)?;
+    }
+    check(token, needs, Some(&held.session), instance, ports, held.now).await
+}
+
+/// True when the access token was good and its time is over.
+fn is_over(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::AccessToken(AccessTokenError::Expired | AccessTokenError::Inactive)
+            | Error::Denied {
+                reason: DenialReason::Expired,
+                ..
+            }
+    )
 }
 
 /// What a refusal of the session's own access token means for the person: a login when that
@@ -406,11 +446,7 @@ fn as_session_error(
                 error
             }
         }
-        Error::AccessToken(AccessTokenError::Expired | AccessTokenError::Inactive)
-        | Error::Denied {
-            reason: DenialReason::Expired,
-            ..
-        } => {
+        error if is_over(&error) => {
             if now.since(session.created_at) < JUST_LOGGED_IN {
                 misfit(SessionTokenMisfit::Refused)
             } else {
@@ -615,20 +651,21 @@ async fn forward<'i>(
     route: &'i Route,
     passage: Option<Passage>,
     instance: &'i Instance,
-    now: UnixTime,
 ) -> Result<Box<Forward<'i>>, Error> {
-    let session = passage
+    let held = passage
         .as_ref()
         .and_then(|passage| passage.session.as_ref());
     let mut set_cookies = Vec::new();
-    if let Some(session) = session {
-        if session.needs_renewal(&instance.config.session, now) {
+    if let Some(held) = held {
+        set_cookies.clone_from(&held.set_cookies);
+        let limits = &instance.config.session;
+        if held.session.needs_renewal(limits, held.now) && held.may_be_renewed() {
             let present = Cookies::parse(&head.headers)?;
-            set_cookies = sessions::save(session, &present, instance, now).await?;
+            set_cookies = sessions::save(&held.session, &present, instance, held.now).await?;
         }
     }
     let caller = match &passage {
-        Some(passage) => Caller::Known(&passage.permit, passage.session.as_ref()),
+        Some(passage) => Caller::Known(&passage.permit, held.map(|held| &held.session)),
         None => Caller::Anybody,
     };
     let plan = Forward::new(head, path, route, caller, set_cookies, &instance.config)?;

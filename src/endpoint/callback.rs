@@ -22,7 +22,7 @@ use crate::jose::Jws;
 use crate::oauth::authorization::AuthorizationResponse;
 use crate::oauth::metadata::{MetadataError, ProviderMetadata};
 use crate::oauth::token::{TokenResponse, code_exchange, read_code_exchange};
-use crate::oidc::id_token::{self, IdTokenError, VerifiedIdToken};
+use crate::oidc::id_token::{self, IdTokenError, VerifiedIdToken, nonce_hash};
 use crate::oidc::userinfo::{self, Answer, UserInfoError};
 use crate::policy::Authentication;
 use crate::ports::{Event, FetchLimits, HttpError, Ports};
@@ -228,7 +228,7 @@ async fn verify(
         client_id: &provider.client_id,
         additional_audiences: &provider.additional_audiences,
         algorithms: &provider.id_token_algorithms,
-        nonce: &attempt.nonce,
+        nonce: Some(&attempt.nonce),
         access_token: &tokens.access_token,
         max_age: provider.request.max_age,
         acr_values: &provider.request.acr_values,
@@ -279,6 +279,13 @@ async fn userinfo(
     }
 }
 
+/// The claims that the configuration wants in the session.
+pub(super) fn kept_claims(claims: Map<String, Value>, provider: &Provider) -> Map<String, Value> {
+    let essential = &provider.requirements.essential_claims;
+    let kept = |name: &String| provider.claims.contains(name) || essential.contains(name);
+    claims.into_iter().filter(|(name, _)| kept(name)).collect()
+}
+
 fn new_session(
     tokens: TokenResponse,
     id_token: &VerifiedIdToken,
@@ -287,19 +294,20 @@ fn new_session(
     ports: Ports<'_>,
     now: UnixTime,
 ) -> Result<Session, Error> {
-    let essential = &provider.requirements.essential_claims;
-    let kept = |name: &String| provider.claims.contains(name) || essential.contains(name);
+    // Some providers send one unasked. What nobody uses is not carried about.
+    let refresh_token = tokens.refresh_token.filter(|_| provider.refresh);
+    let nonce = refresh_token.is_some().then(|| id_token.nonce()).flatten();
+    let nonce_hash = nonce.map(nonce_hash);
     Ok(Session {
         provider: provider.name.clone(),
         issuer: id_token.issuer().to_owned(),
         subject: id_token.subject().to_owned(),
-        claims: claims.into_iter().filter(|(name, _)| kept(name)).collect(),
+        claims: kept_claims(claims, provider),
         id: base64url_encode(&random::<16>(ports)?),
         sid: id_token.sid().map(str::to_owned),
         access_token: tokens.access_token,
         access_token_expires_at: tokens.expires_in.map(|life| now.plus(life)),
-        // Some providers send one unasked. What nobody uses is not carried about.
-        refresh_token: tokens.refresh_token.filter(|_| provider.refresh),
+        refresh_token,
         id_token: match provider.id_token_hint {
             IdTokenHint::Always => Some(tokens.id_token),
             IdTokenHint::Never => None,
@@ -311,5 +319,7 @@ fn new_session(
         known_marks: Vec::new(),
         created_at: now,
         renewed_at: now,
+        refreshed_at: None,
+        nonce_hash,
     })
 }

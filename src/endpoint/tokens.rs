@@ -12,6 +12,7 @@ mod envelope;
 mod introspect;
 mod issue;
 mod par;
+mod refresh;
 mod revoke;
 
 pub use call::{REFUSALS, TOKENS_ORIGIN, call};
@@ -20,6 +21,8 @@ pub use introspect::{Introspect, introspect};
 pub(crate) use issue::CALL_MILLIS as ISSUE_MILLIS;
 pub use issue::{ClientCredentials, Issued, TokenExchange};
 pub use par::{Par, push};
+pub use refresh::Refresh;
+pub(crate) use refresh::refresh;
 pub use revoke::{Revoke, revoke};
 
 use bytes::Bytes;
@@ -128,6 +131,7 @@ async fn operate(
         ClientCredentials::NAME => serve::<ClientCredentials>(content, instance, ports, now).await,
         Introspect::NAME => serve::<Introspect>(content, instance, ports, now).await,
         Par::NAME => serve::<Par>(content, instance, ports, now).await,
+        Refresh::NAME => serve::<Refresh>(content, instance, ports, now).await,
         Revoke::NAME => serve::<Revoke>(content, instance, ports, now).await,
         TokenExchange::NAME => serve::<TokenExchange>(content, instance, ports, now).await,
         _ => Err(Error::NotYet),

@@ -7,6 +7,7 @@ use thiserror::Error;
 use crate::encoding::base64url_encode;
 use crate::jose::{Algorithm, Claims, ClaimsError, JwkSet, Jws, JwsError, Signed};
 use crate::secret::Secret;
+use crate::session::Session;
 use crate::time::{Leeway, Lifetime, UnixTime};
 use crate::url::Issuer;
 
@@ -46,6 +47,12 @@ pub enum IdTokenError {
     /// `iat` or `nbf` is in the future.
     #[error("ID token not valid yet")]
     NotYetValid,
+    /// `sub` is not the session's: the ID token of a refresh is about another person.
+    #[error("sub of another person")]
+    OtherSubject,
+    /// `iat` is before the login: the ID token of a refresh is an old one.
+    #[error("issued before the session began")]
+    Stale,
     /// `sub` is not 1 to 255 ASCII characters.
     #[error("sub not acceptable")]
     Subject,
@@ -71,8 +78,9 @@ pub struct Expected<'a> {
     pub additional_audiences: &'a [String],
     /// Accepted algorithms.
     pub algorithms: &'a [Algorithm],
-    /// The `nonce` of the login attempt.
-    pub nonce: &'a Secret<String>,
+    /// The `nonce` of the login attempt. None for the ID token of a refresh, which is then
+    /// compared with the session by [`VerifiedIdToken::continues`].
+    pub nonce: Option<&'a Secret<String>>,
     /// The access token that came with it.
     pub access_token: &'a Secret<String>,
     /// The `max_age` that was sent, if one was.
@@ -91,6 +99,7 @@ pub struct VerifiedIdToken {
     subject: String,
     issuer: String,
     auth_time: Option<UnixTime>,
+    issued_at: UnixTime,
 }
 
 /// Verifies `jws` by the rules of OpenID Connect Core section 3.1.3.7.
@@ -153,8 +162,10 @@ pub fn verify(
         return Err(IdTokenError::NotYetValid);
     }
     // Step 11: `nonce` is the one that was sent.
-    let nonce = Secret::<String>::from(token.string("nonce")?.ok_or(IdTokenError::Nonce)?);
-    if nonce != *expected.nonce {
+    let nonce = token.string("nonce")?.map(Secret::<String>::from);
+    if let Some(sent) = expected.nonce
+        && nonce.as_ref() != Some(sent)
+    {
         return Err(IdTokenError::Nonce);
     }
     // Step 12: `acr` is one that was asked for. Asking with `acr_values` makes it voluntary
@@ -194,7 +205,14 @@ pub fn verify(
         subject,
         issuer,
         auth_time,
+        issued_at: iat,
     })
+}
+
+/// What is kept of `nonce` in a session: enough to know it again.
+pub fn nonce_hash(nonce: &str) -> String {
+    let digest = hmac_sha256::Hash::hash(nonce.as_bytes());
+    base64url_encode(digest.get(..16).unwrap_or_default())
 }
 
 /// The left half of the hash of `access_token`, by the hash function of `algorithm` (OpenID
@@ -215,6 +233,39 @@ fn at_hash_of(algorithm: Algorithm, access_token: &Secret<String>) -> String {
 const ONE_SECOND: Lifetime = Lifetime::from_secs(1);
 
 impl VerifiedIdToken {
+    /// Refuses an ID token of a refresh that does not continue `session` (OpenID Connect Core
+    /// section 12.2).
+    ///
+    /// # Errors
+    /// [`IdTokenError`], the first that applies.
+    pub fn continues(&self, session: &Session, leeway: Leeway) -> Result<(), IdTokenError> {
+        // `iss` and `sub` are those of the login.
+        if self.issuer != session.issuer {
+            return Err(IdTokenError::Issuer);
+        }
+        if self.subject != session.subject {
+            return Err(IdTokenError::OtherSubject);
+        }
+        // `iat` is when it was issued: after the login, or it is of another one.
+        if leeway.is_past(self.issued_at, session.created_at) {
+            return Err(IdTokenError::Stale);
+        }
+        // `aud` contains the client_id and nobody who is not expected: `verify`, as at login.
+        // `auth_time` is the time of the original authentication, not that of the refresh.
+        if let (Some(then), Some(now)) = (session.auth_time, self.auth_time)
+            && then != now
+        {
+            return Err(IdTokenError::AuthTime);
+        }
+        // `nonce` need not be there; when it is, it is the login's.
+        if let Some(nonce) = self.claims.string("nonce")?
+            && session.nonce_hash.as_deref() != Some(&nonce_hash(nonce))
+        {
+            return Err(IdTokenError::Nonce);
+        }
+        Ok(())
+    }
+
     /// `iss`.
     pub fn issuer(&self) -> &str {
         &self.issuer
@@ -243,6 +294,11 @@ impl VerifiedIdToken {
             .into_iter()
             .map(str::to_owned)
             .collect()
+    }
+
+    /// `nonce`.
+    pub fn nonce(&self) -> Option<&str> {
+        self.claims.string("nonce").ok().flatten()
     }
 
     /// `sid`, the provider's session.

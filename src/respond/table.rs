@@ -4,7 +4,7 @@
 
 use http::StatusCode;
 
-use crate::error::{BodyError, Error};
+use crate::error::{BodyError, Error, RefreshError};
 use crate::oauth::access_token::AccessTokenError;
 use crate::oauth::authorization::ProviderError;
 use crate::oauth::bearer::{BearerError, Challenge, StepUpChallenge};
@@ -336,6 +336,14 @@ pub(super) fn row(error: &Error) -> Row {
             ),
             ProviderError::Unavailable => sign_in_later(),
         },
+        Error::Refresh(RefreshError::Ended | RefreshError::Spent) => Row {
+            heading: "Your session ended",
+            message: "It does so after a while, for your safety. Please sign in again.",
+            ..token(Some("The session ended."))
+        },
+        Error::Refresh(RefreshError::Busy | RefreshError::Provider | RefreshError::Store) => {
+            later(SIGN_IN_DOWN)
+        }
         Error::RevocationUnavailable => later("This site cannot tell whether you are signed in"),
         Error::Push(_) => later(SIGN_IN_DOWN),
         Error::SessionExpired => Row {

@@ -3,6 +3,7 @@
 //!
 //! The access token is carried, never read: the gate judges it like any other.
 
+use hmac_sha256::Hash;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -72,6 +73,11 @@ pub struct Session {
     pub created_at: UnixTime,
     /// When its cookie was last sealed.
     pub renewed_at: UnixTime,
+    /// When its tokens were last refreshed; always later than the time before.
+    pub refreshed_at: Option<UnixTime>,
+    /// Of the login's `nonce`, which an ID token of a refresh may repeat. Only with a refresh
+    /// token.
+    pub nonce_hash: Option<String>,
 }
 
 /// Short names and no empty members: every byte of it travels with every request.
@@ -104,6 +110,10 @@ struct Wire {
     r: Vec<String>,
     t0: UnixTime,
     t1: UnixTime,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    t2: Option<UnixTime>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nh: Option<String>,
 }
 
 impl Session {
@@ -120,6 +130,29 @@ impl Session {
             && self.ends_at(limits, now) > self.ends_at(limits, self.renewed_at)
     }
 
+    /// When the access token should be refreshed, judged by `expires_in` alone: shortly before
+    /// its end, the same for all requests with this session and another for each session. `None`
+    /// when that is not known or there is no refresh token.
+    pub fn refresh_due_at(&self) -> Option<UnixTime> {
+        self.refresh_token.as_ref()?;
+        let expires_at = self.access_token_expires_at?;
+        let life = expires_at.since(self.refreshed_at.unwrap_or(self.created_at));
+        // At most a fifth of its life and a minute before its end, at least half of that.
+        let most = (life.as_secs() / 5).min(60);
+        let jitter = Hash::hash(self.id.as_bytes())
+            .first()
+            .map_or(0, |byte| u64::from(*byte));
+        let early = most - most * jitter / 512;
+        Some(expires_at.minus(Lifetime::from_secs(early)))
+    }
+
+    /// True when a response may put the cookie anew into the browser at `now`: not so shortly
+    /// before a refresh that it could come later than the refreshed one and undo it.
+    pub fn may_be_resealed(&self, now: UnixTime) -> bool {
+        self.refresh_due_at()
+            .is_none_or(|due| now.plus(SLOWEST_ANSWER) < due)
+    }
+
     /// Seals the session as of `now`; returns it with the time its cookie may live.
     ///
     /// # Errors
@@ -131,8 +164,13 @@ impl Session {
         now: UnixTime,
     ) -> Result<(String, Lifetime), SealError> {
         let exp = self.ends_at(limits, now);
+        let sealed = ring.seal_at(Purpose::Session, &self.wire(now), exp)?;
+        Ok((sealed, exp.since(now)))
+    }
+
+    fn wire(&self, now: UnixTime) -> Wire {
         let plain = |secret: &Option<Secret<String>>| secret.as_ref().map(|s| s.expose().clone());
-        let wire = Wire {
+        Wire {
             p: self.provider.clone(),
             i: self.issuer.clone(),
             s: self.subject.clone(),
@@ -150,9 +188,35 @@ impl Session {
             r: self.known_marks.clone(),
             t0: self.created_at,
             t1: now,
-        };
-        let sealed = ring.seal_at(Purpose::Session, &wire, exp)?;
-        Ok((sealed, exp.since(now)))
+            t2: self.refreshed_at,
+            nh: self.nonce_hash.clone(),
+        }
+    }
+
+    /// Seals what a refresh gave: the session with its new tokens, or none when it ended.
+    ///
+    /// # Errors
+    /// [`SealError::Unsealable`].
+    pub fn seal_result(
+        result: Option<&Session>,
+        ring: &KeyRing,
+        exp: UnixTime,
+    ) -> Result<String, SealError> {
+        let wire = result.map(|session| session.wire(session.renewed_at));
+        ring.seal_at(Purpose::RefreshResult, &wire, exp)
+    }
+
+    /// Opens what [`Session::seal_result`] sealed.
+    ///
+    /// # Errors
+    /// [`SealError`].
+    pub fn open_result(
+        sealed: &str,
+        ring: &KeyRing,
+        now: UnixTime,
+    ) -> Result<Option<Self>, SealError> {
+        let wire: Option<Wire> = ring.open_at(Purpose::RefreshResult, sealed, now)?;
+        Ok(wire.map(Session::from))
     }
 
     /// Opens a sealed session that is within its limits at `now`.
@@ -173,7 +237,21 @@ impl Session {
                         SessionError::Unreadable
                     }
                 })?;
-        let session = Session {
+        let session = Session::from(wire);
+        // Judged again by today's limits: they may have been shortened since it was sealed.
+        if session.ends_at(limits, session.renewed_at) <= now {
+            return Err(SessionError::Expired);
+        }
+        Ok(session)
+    }
+}
+
+/// An answer is on its way to the browser at most that long, as a rule.
+const SLOWEST_ANSWER: Lifetime = Lifetime::from_secs(120);
+
+impl From<Wire> for Session {
+    fn from(wire: Wire) -> Self {
+        Session {
             provider: wire.p,
             issuer: wire.i,
             subject: wire.s,
@@ -191,12 +269,9 @@ impl Session {
             known_marks: wire.r,
             created_at: wire.t0,
             renewed_at: wire.t1,
-        };
-        // Judged again by today's limits: they may have been shortened since it was sealed.
-        if session.ends_at(limits, session.renewed_at) <= now {
-            return Err(SessionError::Expired);
+            refreshed_at: wire.t2,
+            nonce_hash: wire.nh,
         }
-        Ok(session)
     }
 }
 
@@ -236,6 +311,8 @@ pub(crate) mod tests {
             known_marks: Vec::new(),
             created_at: UnixTime::from_secs(10_000),
             renewed_at: UnixTime::from_secs(10_000),
+            refreshed_at: None,
+            nonce_hash: None,
         }
     }
 

@@ -34,6 +34,10 @@ pub enum Purpose {
     LogoutState,
     /// A revocation mark, or the watermark.
     Revocation,
+    /// What is known about a refresh token.
+    RefreshMark,
+    /// What a refresh gave.
+    RefreshResult,
     /// A session cookie.
     Session,
     /// The answer of `tokens` to the named operation.
@@ -50,6 +54,8 @@ impl Purpose {
             Purpose::Cache(kind) => format!("cache/{kind}"),
             Purpose::LogoutState => "logout-state".to_owned(),
             Purpose::Revocation => "revocation".to_owned(),
+            Purpose::RefreshMark => "refresh-mark".to_owned(),
+            Purpose::RefreshResult => "refresh-result".to_owned(),
             Purpose::Session => "session".to_owned(),
             Purpose::TokensReply(operation) => format!("tokens-reply/{operation}"),
             Purpose::TokensRequest(operation) => format!("tokens-request/{operation}"),

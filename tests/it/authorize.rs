@@ -159,6 +159,8 @@ impl Gate {
             // Not just logged in.
             created_at: UnixTime::from_secs(self.world.now().as_secs() - 600),
             renewed_at: self.world.now(),
+            refreshed_at: None,
+            nonce_hash: None,
         }
     }
 

@@ -15,6 +15,7 @@ mod pages;
 mod par;
 mod policy;
 mod providers;
+mod refresh;
 mod refresh_lock;
 mod return_to;
 mod revocation;

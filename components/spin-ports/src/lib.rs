@@ -21,7 +21,7 @@ pub use forward::gate;
 pub use key_value::Atomics;
 pub use message::{serve, serve_with_counters};
 
-use airside::ports::{Clock, Counters, Ports, Random, RandomError};
+use airside::ports::{Clock, Counters, PortFuture, Ports, Random, RandomError, Timer};
 use airside::time::UnixTime;
 
 /// Exports an endpoint, an `async fn(http::Request<Bytes>, &Instance, Ports<'_>) ->
@@ -95,17 +95,29 @@ fn ports_with(counters: &'static dyn Counters) -> Ports<'static> {
         http: &http_client::OutgoingHttp,
         key_value: &key_value::DefaultStore,
         random: &Host,
+        timer: &Host,
         variables: &variables::Granted,
     }
 }
 
-/// Clock and randomness of the host.
+/// Clock, timer and randomness of the host.
 struct Host;
 
 impl Clock for Host {
     fn now(&self) -> UnixTime {
         let seconds = wasip3::clocks::system_clock::now().seconds;
         UnixTime::from_secs(u64::try_from(seconds).unwrap_or(0))
+    }
+}
+
+impl Timer for Host {
+    fn millis(&self) -> u64 {
+        wasip3::clocks::monotonic_clock::now() / 1_000_000
+    }
+
+    fn sleep(&self, millis: u64) -> PortFuture<'_, ()> {
+        let nanoseconds = millis.saturating_mul(1_000_000);
+        Box::pin(wasip3::clocks::monotonic_clock::wait_for(nanoseconds))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::endpoint::instance::Instance;
 use crate::endpoint::random;
 use crate::endpoint::tokens::Operation;
 use crate::endpoint::tokens::envelope::Letter;
-use crate::error::{DiscoveryError, Error, PushError, TokensError};
+use crate::error::{DiscoveryError, Error, PushError, RefreshError, TokensError};
 use crate::jose::{Algorithm, SigningKeyError};
 use crate::oauth::metadata::MetadataError;
 use crate::oauth::token::TokenError;
@@ -88,7 +88,7 @@ fn refusal(code: &str) -> Error {
 }
 
 /// What an operation refuses with, as far as callers tell it apart. It travels as its code.
-pub static REFUSALS: [Error; 20] = [
+pub static REFUSALS: [Error; 25] = [
     Error::Discovery(DiscoveryError::CoolingDown),
     Error::Discovery(DiscoveryError::Keys),
     Error::Discovery(DiscoveryError::Metadata(MetadataError::Endpoint)),
@@ -103,6 +103,11 @@ pub static REFUSALS: [Error; 20] = [
     Error::Push(PushError::Refused),
     Error::Push(PushError::Unavailable),
     Error::SigningKey(SigningKeyError(Algorithm::Es256)),
+    Error::Refresh(RefreshError::Busy),
+    Error::Refresh(RefreshError::Ended),
+    Error::Refresh(RefreshError::Provider),
+    Error::Refresh(RefreshError::Spent),
+    Error::Refresh(RefreshError::Store),
     Error::Token(TokenError::InvalidClient),
     Error::Token(TokenError::InvalidGrant),
     Error::Token(TokenError::Malformed),

@@ -52,7 +52,7 @@ fn verified_when_asked(
         client_id: "web-app",
         additional_audiences: &["api".to_owned()],
         algorithms: &Algorithm::DEFAULT,
-        nonce: &Secret::from("n-0S6_WzA2Mj"),
+        nonce: Some(&Secret::from("n-0S6_WzA2Mj")),
         access_token: &Secret::from(ACCESS_TOKEN),
         max_age: max_age.map(Lifetime::from_secs),
         acr_values,

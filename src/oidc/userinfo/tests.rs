@@ -16,7 +16,7 @@ fn alice(idp: &Idp) -> VerifiedIdToken {
         client_id: "web-app",
         additional_audiences: &[],
         algorithms: &Algorithm::DEFAULT,
-        nonce: &Secret::from("n"),
+        nonce: Some(&Secret::from("n")),
         access_token: &Secret::from("at"),
         max_age: None,
         acr_values: &[],

@@ -1,0 +1,120 @@
+//! A session on its way through the gate, whose tokens may have to be refreshed: at most once
+//! per request, whatever it finds.
+
+use http::HeaderValue;
+use http::request::Parts;
+
+use crate::endpoint::instance::Instance;
+use crate::endpoint::{sessions, tokens};
+use crate::error::{Error, RefreshError};
+use crate::ports::Ports;
+use crate::session::cookie::clear_session;
+use crate::session::refresh_lock::Patience;
+use crate::session::{Cookies, Session};
+use crate::time::UnixTime;
+
+/// A session and what became of its refresh.
+pub(super) struct Held {
+    pub(super) session: Session,
+    /// `Set-Cookie` values with the refreshed session.
+    pub(super) set_cookies: Vec<HeaderValue>,
+    /// A refresh takes its time: the time after it.
+    pub(super) now: UnixTime,
+    /// Why there are no new tokens.
+    failed: Option<Error>,
+    tried: bool,
+}
+
+impl Held {
+    /// `session`, refreshed when that is due by `expires_in`. Who needs its token waits when
+    /// the token is over; else one request refreshes it and the others go on with what they
+    /// have.
+    ///
+    /// # Errors
+    /// As [`Held::refresh`].
+    pub(super) async fn open(
+        session: Session,
+        needs_token: bool,
+        head: &Parts,
+        cookies_out: &mut Vec<HeaderValue>,
+        instance: &Instance,
+        ports: Ports<'_>,
+        now: UnixTime,
+    ) -> Result<Self, Error> {
+        let mut held = Held {
+            session,
+            set_cookies: Vec::new(),
+            now,
+            failed: None,
+            tried: false,
+        };
+        if held.session.refresh_due_at().is_some_and(|due| due <= now) {
+            let expires_at = held.session.access_token_expires_at;
+            let over = expires_at.is_some_and(|expires_at| expires_at <= now);
+            let patience = match needs_token && over {
+                true => Patience::Wait,
+                false => Patience::Hurry,
+            };
+            held.refresh(patience, head, cookies_out, instance, ports)
+                .await?;
+        }
+        Ok(held)
+    }
+
+    /// Refreshes, when that is configured and was not tried before; true when there are new
+    /// tokens. `cookies_out` gets the refreshed session too, for an answer that is a refusal:
+    /// what it was before is of no use any more.
+    ///
+    /// # Errors
+    /// [`Error::Refresh`] when the session has ended, its cookies then deleted by `cookies_out`;
+    /// [`Error::Cookie`] when it does not fit any more. Every other failure is kept for
+    /// [`Held::expired`].
+    pub(super) async fn refresh(
+        &mut self,
+        patience: Patience,
+        head: &Parts,
+        cookies_out: &mut Vec<HeaderValue>,
+        instance: &Instance,
+        ports: Ports<'_>,
+    ) -> Result<bool, Error> {
+        let provider = instance.config.provider(&self.session.provider);
+        let wanted = provider.is_some_and(|provider| provider.refresh)
+            && self.session.refresh_token.is_some();
+        if self.tried || !wanted {
+            return Ok(false);
+        }
+        self.tried = true;
+        let refreshed = tokens::refresh(&self.session, patience, instance, ports).await;
+        self.now = ports.clock.now();
+        let present = Cookies::parse(&head.headers)?;
+        match refreshed {
+            Ok(session) => {
+                self.session = session;
+                self.set_cookies =
+                    sessions::save(&self.session, &present, instance, self.now).await?;
+                cookies_out.extend(self.set_cookies.iter().cloned());
+                Ok(true)
+            }
+            Err(error @ Error::Refresh(RefreshError::Ended)) => {
+                cookies_out.extend(clear_session(&present));
+                Err(error)
+            }
+            Err(error) => {
+                self.failed = Some(error);
+                Ok(false)
+            }
+        }
+    }
+
+    /// The refusal of a session whose access token is over: why it could not be refreshed, if
+    /// that was tried. Its cookies stay: where the provider is down the session waits for it, and
+    /// where an old cookie came late, the browser may have the new one.
+    pub(super) fn expired(&self) -> Option<Error> {
+        self.failed.clone()
+    }
+
+    /// True when the answer may put the session's cookie anew into the browser.
+    pub(super) fn may_be_renewed(&self) -> bool {
+        self.failed.is_none() && self.session.may_be_resealed(self.now)
+    }
+}

@@ -10,6 +10,7 @@ mod login;
 mod preset;
 mod proxying;
 mod read;
+mod resource;
 mod routes;
 mod shape;
 mod toml;
@@ -23,6 +24,7 @@ pub use crate::config::proxying::{Identity, IdentityHeaders};
 use crate::jose::Algorithm;
 pub use crate::oauth::access_token::TokenIssuer;
 use crate::oauth::authorization::Prompt;
+use crate::oauth::protected_resource::ProtectedResource;
 use crate::oidc::requirements::Requirements;
 use crate::policy::{CheckedPath, Match, Matcher, Route, StepUp};
 use crate::session::SessionLimits;
@@ -46,6 +48,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// What each path needs.
     pub routes: Vec<Route>,
+    /// The APIs that have metadata.
+    pub resources: Vec<ProtectedResource>,
     /// `routes`, ready for matching.
     pub matcher: Matcher,
     /// Names of identity headers, in lower case and with `-` for `_`: what a client sends under

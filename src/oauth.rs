@@ -10,6 +10,7 @@ pub mod form;
 pub mod introspection;
 pub mod metadata;
 pub mod pkce;
+pub mod protected_resource;
 pub mod pushed;
 pub mod refresh;
 pub mod revocation;

@@ -391,6 +391,11 @@ pub(super) fn config(text: &str) -> Result<Config, Vec<Problem>> {
         .map(|(name, table)| (name.clone(), upstream(name, &table, &known, &mut dangers)))
         .collect();
     let names = routes::Names {
+        public_url: public_url.as_ref(),
+        issuer_urls: issuers
+            .iter()
+            .map(|(_, issuer)| issuer.as_ref().map_or("", |issuer| issuer.issuer.as_str()))
+            .collect(),
         token_upstreams: upstreams
             .iter()
             .filter_map(|(_, upstream)| upstream.as_ref())
@@ -415,6 +420,7 @@ pub(super) fn config(text: &str) -> Result<Config, Vec<Problem>> {
         routes,
         matcher,
         claim_rules,
+        resources,
     } = routes::routes(&root, &names);
     root.finish();
 
@@ -444,6 +450,7 @@ pub(super) fn config(text: &str) -> Result<Config, Vec<Problem>> {
                 .filter_map(|(_, upstream)| upstream)
                 .collect(),
             routes,
+            resources,
             matcher,
             dangers,
         }),

@@ -6,14 +6,19 @@ use crate::config::claims;
 use crate::config::entries::is_scope;
 use crate::config::proxying;
 use crate::config::read::Table;
+use crate::config::resource;
 use crate::oauth::access_token::ClaimRule;
+use crate::oauth::protected_resource::ProtectedResource;
 use crate::policy::matcher::count_step;
 use crate::policy::{Access, CheckedPath, Match, Matcher, Route, TokenRule};
-use crate::url::PathPattern;
+use crate::url::{Origin, PathPattern};
 
 /// What routes may refer to.
 pub(super) struct Names<'c> {
+    pub(super) public_url: Option<&'c Origin>,
     pub(super) issuers: Vec<&'c str>,
+    /// What `issuers` are called in tokens.
+    pub(super) issuer_urls: Vec<&'c str>,
     /// Issuers whose access tokens name the client where others have `aud`.
     pub(super) addressed_to_clients: Vec<&'c str>,
     pub(super) upstreams: Vec<&'c str>,
@@ -29,6 +34,13 @@ pub(super) struct Routes {
     pub(super) matcher: Matcher,
     /// The rules about claims, for each issuer by its index.
     pub(super) claim_rules: Vec<Vec<ClaimRule>>,
+    pub(super) resources: Vec<ProtectedResource>,
+}
+
+/// What routes share.
+struct Found {
+    claim_rules: Vec<Vec<ClaimRule>>,
+    resources: Vec<ProtectedResource>,
 }
 
 /// Where a route stands in the file: for problems with it.
@@ -42,10 +54,13 @@ pub(super) fn routes(root: &Table<'_, '_>, names: &Names<'_>) -> Routes {
     if tables.is_empty() {
         root.problem("routes", "missing; expected at least one [[routes]]");
     }
-    let mut claim_rules = vec![Vec::new(); names.issuers.len()];
+    let mut found = Found {
+        claim_rules: vec![Vec::new(); names.issuers.len()],
+        resources: Vec::new(),
+    };
     let (mut routes, mut places) = (Vec::new(), Vec::new());
     for table in &tables {
-        if let Some(route) = route(table, names, &mut claim_rules) {
+        if let Some(route) = route(table, names, &mut found) {
             routes.push(route);
             places.push(Place {
                 start: table.start,
@@ -59,15 +74,12 @@ pub(super) fn routes(root: &Table<'_, '_>, names: &Names<'_>) -> Routes {
     Routes {
         routes,
         matcher,
-        claim_rules,
+        claim_rules: found.claim_rules,
+        resources: found.resources,
     }
 }
 
-fn route(
-    table: &Table<'_, '_>,
-    names: &Names<'_>,
-    claim_rules: &mut [Vec<ClaimRule>],
-) -> Option<Route> {
+fn route(table: &Table<'_, '_>, names: &Names<'_>, found: &mut Found) -> Option<Route> {
     let expected = "a path such as /invoices (exactly this one) or /api/* (whole segments below)";
     let path: Option<PathPattern> = table.required("path", expected);
     if let Some(path) = &path {
@@ -102,7 +114,7 @@ fn route(
             }
             Some(Access::Login)
         }
-        Some("token") => token_rule(table, names, claim_rules).map(Access::Token),
+        Some("token") => token_rule(table, names, &mut found.claim_rules).map(Access::Token),
         Some(_) => {
             table.problem("access", "expected public, login or token");
             None
@@ -116,6 +128,7 @@ fn route(
             }
         }
     }
+    let resource = resource::read(table, access.as_ref(), names, &mut found.resources);
     let step_up = claims::step_up(table);
     if matches!(access, Some(Access::Public)) && !step_up.is_empty() {
         for name in ["acr_values", "max_age_seconds"] {
@@ -142,6 +155,7 @@ fn route(
         methods,
         access: access?,
         step_up,
+        resource,
         upstream: upstream?,
         proxying,
     })

@@ -9,8 +9,11 @@ mod credential;
 mod forward;
 mod headers;
 mod introspection;
+mod login;
 mod memory;
+mod protected_resource;
 mod refresh;
+mod token;
 mod verified;
 
 pub(crate) use credential::Credentials;
@@ -24,29 +27,24 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response};
 
-use crate::config::TokenIssuer;
 use crate::endpoint::authorize::headers::Caller;
+use crate::endpoint::authorize::login::{login_for, login_url};
 use crate::endpoint::authorize::refresh::Held;
+use crate::endpoint::authorize::token::{Needs, asked, check};
 use crate::endpoint::instance::Instance;
-use crate::endpoint::{discovery, refuse, sessions};
-use crate::error::{BodyError, Error, RefreshError, SessionTokenMisfit};
+use crate::endpoint::{refuse, sessions};
+use crate::error::{BodyError, Error, SessionTokenMisfit};
 use crate::jose::jws::looks_like_jwt;
-use crate::jose::{Jws, JwsError};
-use crate::oauth::access_token::{
-    self, AccessTokenError, AudienceClaim, Refusal, TokenKind, VerifiedAccessToken,
-};
-use crate::oauth::bearer::{BearerError, StepUpChallenge, bearer_token, has_token_in_query};
+use crate::oauth::access_token::AccessTokenError;
+use crate::oauth::bearer::{BearerError, bearer_token, has_token_in_query};
 use crate::policy::proxying::{Preflight, preflight_method};
-use crate::policy::{
-    Access, CheckedPath, DenialReason, Match, Permit, Route, StepUp, TokenRule, decision,
-};
+use crate::policy::{Access, CheckedPath, DenialReason, Match, Permit, Route, decision};
 use crate::ports::Ports;
-use crate::respond::{self, Audience, LOGIN_PATH, is_same_origin, see_other};
+use crate::respond::{self, Audience, is_same_origin, see_other};
 use crate::secret::Secret;
 use crate::session::refresh_lock::Patience;
 use crate::session::{Cookies, Session};
 use crate::time::{Leeway, Lifetime, UnixTime};
-use crate::url::ReturnTo;
 
 /// A session younger than this whose token does not do is not sent to the login again: it
 /// would come back with the same token, for ever.
@@ -69,13 +67,6 @@ struct Passage {
     bearer: Option<Secret<String>>,
 }
 
-/// What a token must be to pass.
-#[derive(Clone, Copy)]
-struct Needs<'c> {
-    rule: &'c TokenRule,
-    step_up: &'c StepUp,
-}
-
 /// Decides about a request. `head.uri` is path and query as received.
 pub async fn authorize<'i>(head: &Parts, instance: &'i Instance, ports: Ports<'_>) -> Decision<'i> {
     let mut cookies = Vec::new();
@@ -95,6 +86,7 @@ pub async fn authorize<'i>(head: &Parts, instance: &'i Instance, ports: Ports<'_
             let fields = refusal_fields(&error, head);
             let mut response = refuse(&error, audience, cookies, ports, fields);
             readable_by_page(&mut response, head, route);
+            protected_resource::point_at(&mut response, route, &instance.config);
             Decision::Respond(response)
         }
     }
@@ -151,41 +143,6 @@ fn refusal_fields(error: &Error, head: &Parts) -> Vec<(&'static str, String)> {
     fields
 }
 
-/// Whether a login can mend `error`, and if so how.
-fn login_for(error: &Error, head: &Parts) -> Option<Login> {
-    match error {
-        Error::NoCredential
-        | Error::Refresh(RefreshError::Ended | RefreshError::Spent)
-        | Error::SessionExpired
-        | Error::SessionRevoked => Some(Login::Any),
-        // Of a session only: a token in the header is not the browser's to renew.
-        Error::StepUp(_) if head.headers.contains_key(http::header::AUTHORIZATION) => None,
-        Error::StepUp(asked) if asked.max_age.is_some() => Some(Login::Again),
-        Error::StepUp(_) => Some(Login::Any),
-        _ => None,
-    }
-}
-
-/// What the provider is asked to do.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Login {
-    /// To authenticate the person anew: not every provider heeds `max_age`.
-    Again,
-    Any,
-}
-
-/// The login looks up by itself what the route at `target` asks for: nothing in this address
-/// could weaken it.
-fn login_url(target: &str, login: Login) -> String {
-    let return_to = ReturnTo::parse(target);
-    let mut query = form_urlencoded::Serializer::new(String::new());
-    query.append_pair("return_to", return_to.as_str());
-    if login == Login::Again {
-        query.append_pair("prompt", "login");
-    }
-    format!("{LOGIN_PATH}?{}", query.finish())
-}
-
 async fn decide<'i>(
     head: &Parts,
     cookies_out: &mut Vec<HeaderValue>,
@@ -200,6 +157,9 @@ async fn decide<'i>(
         .path_and_query()
         .map_or("", |target| target.as_str());
     let path = CheckedPath::parse(target)?;
+    if let Some(answer) = protected_resource::answer(head, &instance.config) {
+        return answer.map(Decision::Respond);
+    }
     if is_reserved(&path) {
         return Err(Error::NoRoute);
     }
@@ -495,153 +455,6 @@ fn require_same_origin(head: &Parts, route: &Route, instance: &Instance) -> Resu
         Ok(())
     } else {
         Err(Error::CrossSite)
-    }
-}
-
-/// The one check of access tokens: verified (or remembered as verified), then judged.
-async fn check(
-    token: &str,
-    needs: Needs<'_>,
-    session: Option<&Session>,
-    instance: &Instance,
-    ports: Ports<'_>,
-    now: UnixTime,
-) -> Result<Permit, Error> {
-    let Needs { rule, step_up } = needs;
-    let rule_issuer = instance
-        .config
-        .issuers
-        .get(rule.issuer)
-        .ok_or(Error::Internal)?;
-    // What looks like a JWT is judged as one and no other way, whoever it says issued it.
-    let opaque = !looks_like_jwt(token) && instance.config.introspects(rule.issuer);
-    let verified = if opaque {
-        introspection::verify(token, rule.issuer, instance, ports, now).await
-    } else {
-        verify(token, instance, ports, now).await
-    };
-    let verified = verified.map_err(|error| named(error, token))?;
-    decision::decide(rule, step_up, rule_issuer, &verified, session, now).map_err(|reason| {
-        let denied = |reason| Error::Denied {
-            reason,
-            scopes: wanted_scopes(rule, &verified),
-        };
-        let audience = verified.audience();
-        match reason {
-            // An ID token that looks like an access token in all but its addressee; where no
-            // token has `aud`, it is one of another client; what is opaque is none.
-            DenialReason::Audience if rule_issuer.shape.audience == AudienceClaim::Aud => {
-                match (
-                    instance.config.client_id_in(audience).filter(|_| !opaque),
-                    TokenKind::of_audience(verified.issuer(), audience),
-                ) {
-                    (Some(client_id), _) => Error::IdTokenAtApi {
-                        client_id: Some(client_id.to_owned()),
-                    },
-                    (None, Some(kind)) => Error::WrongToken(kind),
-                    (None, None) => denied(reason),
-                }
-            }
-            DenialReason::Authentication => Error::StepUp(asked(step_up)),
-            _ => denied(reason),
-        }
-    })
-}
-
-/// The scopes that a challenge names: all that are needed, and of those of which one is needed
-/// the first.
-fn wanted_scopes(rule: &TokenRule, token: &VerifiedAccessToken) -> Vec<String> {
-    let has_any = rule.any_scopes.iter().any(|scope| token.has_scope(scope));
-    let one = rule.any_scopes.first().filter(|_| !has_any);
-    rule.scopes.iter().chain(one).cloned().collect()
-}
-
-fn asked(step_up: &StepUp) -> StepUpChallenge {
-    StepUpChallenge {
-        acr_values: step_up.acr_values.clone(),
-        max_age: step_up.max_age,
-    }
-}
-
-/// Calls a token that could not be verified by its name, where it says what it is.
-fn named(error: Error, token: &str) -> Error {
-    match error {
-        Error::AccessToken(
-            AccessTokenError::Inactive
-            | AccessTokenError::Issuer
-            | AccessTokenError::Jws(
-                JwsError::Algorithm
-                | JwsError::Critical
-                | JwsError::Claims
-                | JwsError::Key(_)
-                | JwsError::Malformed
-                | JwsError::Signature,
-            ),
-        ) => TokenKind::of_text(token).map_or(error, Error::WrongToken),
-        other => other,
-    }
-}
-
-async fn verify(
-    token: &str,
-    instance: &Instance,
-    ports: Ports<'_>,
-    now: UnixTime,
-) -> Result<std::rc::Rc<VerifiedAccessToken>, Error> {
-    let key = verified::key(token);
-    if let Some(known) = verified::recall(&key, instance, now) {
-        return Ok(known);
-    }
-    let refused = |error: JwsError| Error::AccessToken(AccessTokenError::Jws(error));
-    let jws = Jws::parse(token).map_err(refused)?;
-    // The unverified `iss` chooses the key set, and nothing else.
-    let issuer: &TokenIssuer = instance
-        .config
-        .issuers
-        .iter()
-        .find(|known| Some(known.issuer.as_str()) == jws.unverified_issuer())
-        .ok_or(Error::AccessToken(AccessTokenError::Issuer))?;
-    // Refused before anything is fetched for it.
-    let alg = jws.header().alg;
-    if !issuer.algorithms.contains(&alg) {
-        return Err(refused(JwsError::Algorithm));
-    }
-    let kid = jws.header().kid.clone();
-    let keys = discovery::key_set(&issuer.issuer, alg, kid.as_deref(), instance, ports, now)
-        .await
-        .map_err(Error::Discovery)?;
-    let verified = access_token::verify(jws, issuer, &keys, now)
-        .map_err(|refusal| refused_by_name(refusal, instance))?;
-    // Nobody said that it is an access token, and it is addressed to a client.
-    if !verified.says_access_token()
-        && let Some(client_id) = instance.config.client_id_in(verified.audience())
-    {
-        return Err(Error::IdTokenAtApi {
-            client_id: Some(client_id.to_owned()),
-        });
-    }
-    Ok(verified::remember(
-        key,
-        verified,
-        &issuer.issuer,
-        instance,
-        now,
-    ))
-}
-
-/// What a token is instead, now that its signature is good.
-fn refused_by_name(refusal: Refusal, instance: &Instance) -> Error {
-    match (
-        instance.config.client_id_in(&refusal.audience),
-        refusal.kind,
-    ) {
-        (_, Some(TokenKind::Refresh)) => Error::WrongToken(TokenKind::Refresh),
-        (Some(client_id), _) => Error::IdTokenAtApi {
-            client_id: Some(client_id.to_owned()),
-        },
-        (None, Some(TokenKind::Id)) => Error::IdTokenAtApi { client_id: None },
-        (None, Some(kind)) => Error::WrongToken(kind),
-        (None, None) => Error::AccessToken(refusal.error),
     }
 }
 

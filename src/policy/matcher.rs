@@ -131,6 +131,7 @@ mod tests {
                     .then(|| methods.iter().map(|m| m.parse().expect("method")).collect()),
                 access: Access::Public,
                 step_up: Default::default(),
+                resource: None,
                 upstream: 0,
                 proxying: Default::default(),
             })

@@ -17,6 +17,8 @@ pub struct Route {
     pub access: Access,
     /// How, and how long ago, whoever passes must have authenticated.
     pub step_up: StepUp,
+    /// Index of the protected resource (RFC 9728) in the configuration, if the route is of one.
+    pub resource: Option<usize>,
     /// Index of the upstream in the configuration.
     pub upstream: usize,
     /// How its requests are passed on.

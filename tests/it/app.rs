@@ -176,7 +176,7 @@ impl App {
         response
     }
 
-    fn cookie_line(&self) -> String {
+    pub(crate) fn cookie_line(&self) -> String {
         let jar = self.jar.borrow();
         let pairs: Vec<String> = jar.iter().map(|(n, v)| format!("{n}={v}")).collect();
         pairs.join("; ")

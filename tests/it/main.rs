@@ -20,4 +20,5 @@ mod refresh_lock;
 mod return_to;
 mod revocation;
 mod session;
+mod step_up;
 mod tokens;

@@ -956,3 +956,113 @@ fn each_key_of_a_route_is_enforced() {
     let gate = route("max_age_seconds = 10");
     gate.refuses("max_age_seconds", &token(&gate, json!({})), expected);
 }
+
+#[test]
+fn a_resource_says_whose_tokens_it_wants() {
+    let keys = format!(
+        "{audience}
+         scopes = [\"read\"]
+         resource = \"https://app.example/api\"
+         resource_name = \"Invoices\"
+         [[routes]]
+         path = \"/api/write/*\"
+         access = \"token\"
+         issuer = \"op\"
+         upstream = \"api\"
+         {audience}
+         scopes = [\"read\"]
+         any_scopes = [\"write\", \"admin\"]
+         resource = \"https://app.example/api\"
+         [[routes]]
+         path = \"/plain/*\"
+         access = \"token\"
+         issuer = \"op\"
+         upstream = \"api\"
+         {audience}
+         [[routes]]
+         path = \"/*\"
+         access = \"public\"
+         upstream = \"api\"",
+        audience = audience(API)
+    );
+    let gate = Gate::new(OP, "", &keys);
+    let respond = |head: &Parts| match gate.decide(head) {
+        Decision::Respond(response) => response,
+        Decision::Forward(_) => panic!("forwarded"),
+    };
+    let url = "/.well-known/oauth-protected-resource/api";
+    let response = respond(&get(url, &[("origin", "https://client.example")]));
+    assert_eq!(response.status(), 200);
+    let document: Value = serde_json::from_slice(response.body()).expect("json");
+    let expected = json!({
+        "resource": "https://app.example/api",
+        "authorization_servers": [OP],
+        "scopes_supported": ["read", "write", "admin"],
+        "bearer_methods_supported": ["header"],
+        "resource_name": "Invoices",
+    });
+    assert_eq!(document, expected);
+    let header = |response: &Response<Bytes>, name: &str| {
+        let value = response.headers().get(name);
+        value.map(|value| value.to_str().expect("text").to_owned())
+    };
+    assert_eq!(
+        header(&response, "access-control-allow-origin").as_deref(),
+        Some("*")
+    );
+    let length = response.body().len().to_string();
+    assert_eq!(header(&response, "content-length"), Some(length));
+    assert_eq!(header(&response, "set-cookie"), None);
+
+    let preflight = |method: &str| {
+        let request = Request::builder().method(method).uri(url);
+        respond(&request.body(()).expect("request").into_parts().0)
+    };
+    let response = preflight("OPTIONS");
+    assert_eq!(response.status(), 204);
+    assert_eq!(
+        header(&response, "access-control-allow-origin").as_deref(),
+        Some("*")
+    );
+    assert_eq!(found(&preflight("POST")), (405, Some("method_not_allowed")));
+    // Nobody routes what is not a resource, and a route for everything does not either.
+    for other in [
+        "/.well-known/oauth-protected-resource",
+        "/.well-known/oauth-protected-resource/",
+        "/.well-known/oauth-protected-resource/api/",
+        "/.well-known/oauth-protected-resource/plain",
+        "/.well-known/%6fauth-protected-resource/api",
+    ] {
+        assert_eq!(
+            found(&respond(&get(other, &[]))),
+            (404, Some("no_route")),
+            "{other}"
+        );
+    }
+
+    // Challenges point there, of whatever kind, and only where there is something to point at.
+    let pointer =
+        "resource_metadata=\"https://app.example/.well-known/oauth-protected-resource/api\"";
+    for (path, headers) in [
+        ("/api/x", vec![]),
+        ("/api/write/x", vec![]),
+        ("/api/x", vec![("authorization", "Bearer nonsense")]),
+        ("/api/x", vec![("authorization", "Bearer a b")]),
+    ] {
+        let response = respond(&get(path, &headers));
+        let challenge = challenge(&response);
+        assert!(
+            challenge.ends_with(&format!(", {pointer}")),
+            "{path} {challenge}"
+        );
+        let exposed = header(&response, "access-control-expose-headers");
+        assert_eq!(exposed.as_deref(), Some("WWW-Authenticate"), "{path}");
+    }
+    let lacking = bearer(&token(&gate, json!({ "scope": "other" })));
+    let response = respond(&get("/api/x", &[("authorization", &lacking)]));
+    assert_eq!(found(&response), (403, Some("insufficient_scope")));
+    assert!(challenge(&response).contains(pointer));
+    let response = respond(&get("/plain/x", &[]));
+    assert_eq!(challenge(&response), "Bearer realm=\"airside\"");
+    assert_eq!(header(&response, "access-control-expose-headers"), None);
+}

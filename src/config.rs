@@ -20,7 +20,7 @@ use std::fmt;
 use http::Method;
 
 pub use crate::config::credential::{Credential, Grant};
-pub use crate::config::proxying::{Identity, IdentityHeaders};
+pub use crate::config::proxying::{Assertion, Identity, IdentityHeaders};
 use crate::jose::Algorithm;
 pub use crate::oauth::access_token::TokenIssuer;
 use crate::oauth::authorization::Prompt;
@@ -238,6 +238,8 @@ pub struct Upstream {
     pub credential: Credential,
     /// The names under which it learns who calls.
     pub identity_headers: IdentityHeaders,
+    /// Whether it is told in a way that it can verify.
+    pub assertion: Option<Assertion>,
 }
 
 /// airside as a client of a token issuer: it asks about tokens there, or for tokens of its own.

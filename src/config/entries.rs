@@ -248,6 +248,7 @@ pub(super) fn upstream(
         );
     }
     let identity_headers = proxying::identity_headers(table);
+    let assertion = proxying::assertion(table, origin.as_ref());
     table.finish();
     Some(Upstream {
         name,
@@ -257,5 +258,6 @@ pub(super) fn upstream(
         between_bytes_timeout,
         credential,
         identity_headers,
+        assertion,
     })
 }

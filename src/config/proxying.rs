@@ -94,6 +94,31 @@ pub(super) fn identity_headers(table: &Table<'_, '_>) -> IdentityHeaders {
     headers
 }
 
+/// What an assertion to an upstream is like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assertion {
+    /// `aud`.
+    pub audience: String,
+    /// Whether it is for one method and path only. It is then signed for each request.
+    pub binding: bool,
+}
+
+/// `assertion` of an upstream, and what belongs to it.
+pub(super) fn assertion(table: &Table<'_, '_>, origin: Option<&Origin>) -> Option<Assertion> {
+    let on = table.flag("assertion");
+    let audience = table.non_empty("assertion_audience", "the upstream's own identifier");
+    let binding = table.flag("assertion_binding");
+    for key in ["assertion_audience", "assertion_binding"] {
+        if !on && table.get(key).is_some() {
+            table.problem(key, "only with assertion = true");
+        }
+    }
+    let audience = audience.or_else(|| Some(origin?.as_str().to_owned()));
+    audience
+        .filter(|_| on)
+        .map(|audience| Assertion { audience, binding })
+}
+
 /// The folded names of all upstreams, each once. Those of the default begin like everything that
 /// is stripped in any case, and are left out.
 pub(super) fn identity_names(upstreams: &[(String, Option<Upstream>)]) -> Vec<String> {

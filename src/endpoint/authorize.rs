@@ -4,6 +4,7 @@
 //! The answer is a response, or a [`Forward`] plan of pure data that the host side executes
 //! on raw streams. A refusal is terminal: nothing is proxied after it.
 
+pub mod assertion;
 mod cors;
 mod credential;
 mod forward;
@@ -161,7 +162,8 @@ async fn decide<'i>(
         return answer.map(Decision::Respond);
     }
     if is_reserved(&path) {
-        return Err(Error::NoRoute);
+        let own = assertion::jwks(head, instance)?;
+        return own.map(Decision::Respond).ok_or(Error::NoRoute);
     }
     if let Some(decision) = preflight(head, &path, route_out, instance)? {
         return Ok(decision);
@@ -481,6 +483,10 @@ async fn forward<'i>(
         Some(passage) => Caller::Known(&passage.permit, held.map(|held| &held.session)),
         None => Caller::Anybody,
     };
-    let plan = Forward::new(head, path, route, caller, set_cookies, &instance.config)?;
+    let mut plan = Forward::new(head, path, route, caller, set_cookies, &instance.config)?;
+    if let (Some(passage), Some(wanted)) = (&passage, &plan.upstream.assertion) {
+        let value = assertion::sign(&passage.permit, wanted, head, &plan, instance, now)?;
+        plan.headers.insert(assertion::HEADER, value);
+    }
     Ok(Box::new(plan))
 }

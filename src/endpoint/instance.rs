@@ -11,6 +11,9 @@ use std::rc::Rc;
 use thiserror::Error;
 
 use crate::config::{Config, Problem};
+use crate::endpoint::authorize::assertion::{
+    ASSERTION_KEYS, AssertionKeys, AssertionKeysError, Assertions,
+};
 use crate::endpoint::authorize::{Credentials, Introspected, VerifiedTokens};
 use crate::endpoint::discovery::Documents;
 use crate::ports::{Event, Ports, VariableError};
@@ -24,6 +27,15 @@ pub const SESSION_KEYS: &str = "session_keys";
 /// Why no request can be served. The answer is a fixed 500; this is for the log.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum StartError {
+    /// An upstream is to be sent assertions, and the keys for them are malformed.
+    #[error("{0}")]
+    AssertionKeys(#[from] AssertionKeysError),
+    /// An upstream is to be sent assertions, and the keys for them are not set or not granted.
+    #[error(
+        "variable assertion_keys is not set or not granted, and an upstream has assertion = true: \
+         `cargo xtask keys --assertion` makes keys"
+    )]
+    AssertionKeysMissing,
     /// `airside.toml` has problems.
     #[error("airside.toml: {} problem(s), the first: {first}", count)]
     Config {
@@ -47,6 +59,8 @@ impl StartError {
     /// The stable code of the log line.
     pub fn code(&self) -> &'static str {
         match self {
+            StartError::AssertionKeys(_) => "assertion_keys_malformed",
+            StartError::AssertionKeysMissing => "assertion_keys_missing",
             StartError::Config { .. } => "config_invalid",
             StartError::ConfigUnreadable => "config_unreadable",
             StartError::KeyRing(_) => "session_keys_malformed",
@@ -69,6 +83,7 @@ pub struct Instance {
     pub config: Config,
     /// The session keys.
     pub ring: KeyRing,
+    pub(crate) assertions: Assertions,
     pub(crate) checked: RefCell<Checked>,
     pub(crate) credentials: RefCell<Credentials>,
     pub(crate) documents: Documents,
@@ -85,27 +100,30 @@ impl Instance {
     /// [`StartError`]; then no request may be served.
     pub async fn start(config: Option<&str>, ports: Ports<'_>) -> Result<Self, StartError> {
         let started = Self::try_start(config, ports).await;
-        match &started {
-            Ok(instance) => {
-                for key in &instance.config.dangers {
-                    let fields = vec![("key", key.clone())];
-                    ports.events.emit(&Event {
-                        code: "danger_on",
-                        request_id: String::new(),
-                        fields,
-                    });
-                }
-            }
-            Err(error) => {
-                let fields = vec![("message", error.to_string())];
-                ports.events.emit(&Event {
-                    code: error.code(),
-                    request_id: String::new(),
-                    fields,
-                });
-            }
-        }
+        log_start(&started, ports);
         started
+    }
+
+    /// The same for the gate, which alone may read the keys of assertions, and needs them where
+    /// an upstream is sent some.
+    ///
+    /// # Errors
+    /// [`StartError`]; then no request may be served.
+    pub async fn start_gate(config: Option<&str>, ports: Ports<'_>) -> Result<Self, StartError> {
+        let started = Self::try_start_gate(config, ports).await;
+        log_start(&started, ports);
+        started
+    }
+
+    async fn try_start_gate(config: Option<&str>, ports: Ports<'_>) -> Result<Self, StartError> {
+        let instance = Self::try_start(config, ports).await?;
+        let mut upstreams = instance.config.upstreams.iter();
+        if upstreams.any(|upstream| upstream.assertion.is_some()) {
+            let keys = ports.variables.secret(ASSERTION_KEYS).await;
+            let keys = keys.map_err(|VariableError| StartError::AssertionKeysMissing)?;
+            instance.assertions.set(AssertionKeys::parse(&keys)?);
+        }
+        Ok(instance)
     }
 
     async fn try_start(config: Option<&str>, ports: Ports<'_>) -> Result<Self, StartError> {
@@ -119,6 +137,7 @@ impl Instance {
         Ok(Instance {
             config,
             ring: KeyRing::parse(&keys)?,
+            assertions: Assertions::default(),
             checked: RefCell::default(),
             credentials: RefCell::default(),
             documents: Documents::default(),
@@ -146,6 +165,24 @@ impl Instance {
             .borrow_mut()
             .insert(variable.to_owned(), Rc::clone(&secret));
         Ok(secret)
+    }
+}
+
+fn log_start(started: &Result<Instance, StartError>, ports: Ports<'_>) {
+    let emit = |code, field| {
+        ports.events.emit(&Event {
+            code,
+            request_id: String::new(),
+            fields: vec![field],
+        });
+    };
+    match started {
+        Ok(instance) => {
+            for key in &instance.config.dangers {
+                emit("danger_on", ("key", key.clone()));
+            }
+        }
+        Err(error) => emit(error.code(), ("message", error.to_string())),
     }
 }
 
@@ -182,6 +219,34 @@ mod tests {
         let world = World::default();
         world.variables.set(SESSION_KEYS, "a:AAAA");
         check(Some(CONFIG), &world, Err("session_keys_malformed"));
+    }
+
+    #[test]
+    fn the_gate_starts_only_with_keys_for_the_assertions_it_is_to_send() {
+        #[track_caller]
+        fn check(config: &str, keys: Option<&str>, expected: Result<(), &str>) {
+            let world = world();
+            if let Some(keys) = keys {
+                world.variables.set(ASSERTION_KEYS, keys);
+            }
+            let started = block_on(Instance::start_gate(Some(config), world.ports()));
+            let outcome = started.map(|_| ()).map_err(|error| error.code());
+            assert_eq!(outcome, expected);
+            let logged: Vec<&str> = expected.err().into_iter().collect();
+            assert_eq!(world.events.codes(), logged, "one line per failure");
+            // The others are not granted the variable, and do not need it.
+            assert!(block_on(Instance::start(Some(config), world.ports())).is_ok());
+        }
+        let keys = jwt_simple::prelude::Ed25519KeyPair::generate().with_key_id("a");
+        let keys = format!("{{\"keys\":[{}]}}", keys.to_jwk());
+        let with = CONFIG.replace(
+            "[upstreams.invoices]",
+            "[upstreams.invoices]\nassertion = true",
+        );
+        check(CONFIG, None, Ok(()));
+        check(&with, Some(&keys), Ok(()));
+        check(&with, None, Err("assertion_keys_missing"));
+        check(&with, Some("{}"), Err("assertion_keys_malformed"));
     }
 
     #[test]

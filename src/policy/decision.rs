@@ -23,6 +23,7 @@ pub struct Permit {
     auth_time: Option<UnixTime>,
     acr: Option<String>,
     amr: Vec<String>,
+    expires_at: Option<UnixTime>,
 }
 
 /// Whether a person or a program acts for itself.
@@ -73,6 +74,11 @@ impl Permit {
     /// By what methods the person authenticated, as far as that is known.
     pub fn amr(&self) -> &[String] {
         &self.amr
+    }
+
+    /// `exp` of the access token; none for a mere session.
+    pub fn expires_at(&self) -> Option<UnixTime> {
+        self.expires_at
     }
 }
 
@@ -163,6 +169,7 @@ pub fn decide(
         auth_time,
         acr: acr.map(str::to_owned),
         amr: amr.to_vec(),
+        expires_at: Some(token.expires_at()),
     })
 }
 
@@ -188,6 +195,7 @@ pub fn decide_session(
         auth_time: session.auth_time,
         acr: session.acr.clone(),
         amr: session.amr.clone(),
+        expires_at: None,
     })
 }
 

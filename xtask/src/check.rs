@@ -83,6 +83,20 @@ pub(crate) fn needs(config: &str) -> Result<Needs> {
         Secret::SessionKeys,
         BTreeMap::from([("session_keys".to_owned(), "the sessions' keys".to_owned())]),
     );
+    let name = "assertion_keys".to_owned();
+    let mut upstreams = tables(&document, "upstreams");
+    let asserts =
+        upstreams.find(|(_, entry)| entry.get("assertion").and_then(Item::as_bool) == Some(true));
+    let reason = match asserts {
+        Some((upstream, _)) => format!("upstreams.{upstream}.assertion"),
+        None => {
+            needs.unused.insert(name.clone());
+            "assertions to upstreams".to_owned()
+        }
+    };
+    needs
+        .variables
+        .insert(Secret::AssertionKeys, BTreeMap::from([(name, reason)]));
     let tokens = BTreeMap::from([(TOKENS_ORIGIN.to_owned(), "the private component".to_owned())]);
     needs.hosts.insert(Peer::Tokens, tokens);
     for (section, peer) in [
@@ -188,17 +202,28 @@ fn compare(needs: &Needs, manifest: &Manifest) -> Vec<Problem> {
         }
     }
     for (name, reason) in needs.variables.values().flatten() {
-        if !manifest.variables.contains(name) {
+        if !manifest.variables.contains(name) && !needs.unused.contains(name) {
             problems.push(
                 Problem::new(
                     "spin.toml: [variables]",
                     format!("\"{name}\" is not declared (needed for {reason})"),
                 )
-                .add(&format!("{name} = {{ required = true, secret = true }}")),
+                .add(&declaration(name)),
             );
         }
     }
     problems
+}
+
+/// The line that declares a secret. That of the assertions may be without a value, so that the
+/// manifest stays the same where no upstream is sent any.
+fn declaration(name: &str) -> String {
+    let kind = if name == "assertion_keys" {
+        "default = \"\""
+    } else {
+        "required = true"
+    };
+    format!("{name} = {{ {kind}, secret = true }}")
 }
 
 fn missing_hosts(
@@ -249,7 +274,7 @@ fn variables(
     let place = format!("{place} variables");
     let mut problems = Vec::new();
     for (name, reason) in row.variables(needs) {
-        if !granted.contains_key(&name) {
+        if !granted.contains_key(&name) && !needs.unused.contains(&name) {
             problems.push(
                 Problem::new(
                     &place,

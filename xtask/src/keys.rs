@@ -1,7 +1,9 @@
-//! `cargo xtask keys`: session keys from the operating system's randomness.
+//! `cargo xtask keys`: session keys, and keys of assertions (see `assertion`), from the operating system's randomness.
 //!
 //! A value is `<kid>:<base64url of 32 bytes>[,<kid>:<base64url>...]`; the first key seals,
 //! all of them open.
+
+mod assertion;
 
 use anyhow::{Result, anyhow, bail};
 use ct_codecs::{Base64UrlSafeNoPadding, Encoder, Hex};
@@ -19,13 +21,38 @@ pub(crate) enum Mode {
     Print,
     /// Puts a new key in front of those there are.
     Rotate,
+    /// Something about the keys of assertions.
+    Assertion(assertion::Step),
+}
+
+pub(crate) use assertion::Step;
+
+impl Mode {
+    /// What the switches of the command line ask for.
+    ///
+    /// # Errors
+    /// When they do not go together.
+    pub(crate) fn new(of_assertions: bool, steps: &[Step]) -> Result<Self> {
+        Ok(match (of_assertions, steps) {
+            (true, []) => Mode::Assertion(Step::Ensure),
+            (true, [step]) => Mode::Assertion(*step),
+            (false, []) => Mode::Ensure,
+            (false, [Step::Print]) => Mode::Print,
+            (false, [Step::Rotate]) => Mode::Rotate,
+            _ => bail!("these switches of `keys` do not go together"),
+        })
+    }
 }
 
 /// Runs the command; keys reach the screen with [`Mode::Print`] only.
 pub(crate) fn run(workspace: &Workspace, mode: Mode) -> Result<()> {
-    if mode == Mode::Print {
-        println!("{}", new_key()?);
-        return Ok(());
+    match mode {
+        Mode::Print => {
+            println!("{}", new_key()?);
+            return Ok(());
+        }
+        Mode::Assertion(step) => return assertion::run(workspace, step),
+        Mode::Ensure | Mode::Rotate => {}
     }
     let mut file = EnvFile::open(workspace)?;
     let current = file.value(SESSION_KEYS).map(str::to_owned);
@@ -77,13 +104,13 @@ pub(crate) const CLIENT_SECRET: &str = "SPIN_VARIABLE_CLIENT_SECRET";
 const KEPT: usize = 1;
 
 fn new_key() -> Result<String> {
+    Ok(format!("{}:{}", new_kid()?, random_base64url()?))
+}
+
+fn new_kid() -> Result<String> {
     let mut kid = [0; 4];
     getrandom::fill(&mut kid).map_err(|error| anyhow!("no randomness: {error}"))?;
-    Ok(format!(
-        "{}:{}",
-        Hex::encode_to_string(kid)?,
-        random_base64url()?
-    ))
+    Ok(Hex::encode_to_string(kid)?)
 }
 
 fn random_base64url() -> Result<String> {

@@ -56,6 +56,8 @@ cargo xtask <command>
   keys              make the session keys in ./.env where there are none
       --rotate      put a new key in front, keep the ones that opened before
       --print       print a new value for `session_keys` and write nothing
+      --assertion   the same for the keys that sign assertions to upstreams, with --print, or:
+      --add         publish a new one, --rotate let it sign, --retire drop the others
   bench             what the gate costs: four rows, as ratios of one run
       --port N, --host devhost|spin   as above
   tidy              check the rules about the sources that no compiler checks
@@ -106,7 +108,10 @@ fn run() -> Result<ExitCode> {
             )?;
         }
         "check" => return check(&workspace, options.app),
-        "keys" => keys::run(&workspace, options.keys)?,
+        "keys" => keys::run(
+            &workspace,
+            keys::Mode::new(options.assertion, &options.key_steps)?,
+        )?,
         "test" => test::run(
             &workspace,
             test::Settings {
@@ -171,10 +176,11 @@ fn check(workspace: &Workspace, app: Option<PathBuf>) -> Result<ExitCode> {
 #[derive(Default)]
 struct Options {
     app: Option<PathBuf>,
+    assertion: bool,
     help: bool,
     host: Option<Host>,
     install: Install,
-    keys: keys::Mode,
+    key_steps: Vec<keys::Step>,
     names: Vec<String>,
     port: Option<u16>,
     wasm_std: WasmStd,
@@ -189,12 +195,15 @@ impl Options {
         while let Some(argument) = arguments.next()? {
             match argument {
                 Short('h') | Long("help") => options.help = true,
+                Long("add") => options.key_steps.push(keys::Step::Add),
                 Long("app") => options.app = Some(arguments.value()?.into()),
                 Long("host") => options.host = Some(arguments.value()?.parse()?),
                 Long("no-install") => options.install = Install::Forbidden,
                 Long("port") => options.port = Some(arguments.value()?.parse()?),
-                Long("print") => options.keys = keys::Mode::Print,
-                Long("rotate") => options.keys = keys::Mode::Rotate,
+                Long("assertion") => options.assertion = true,
+                Long("print") => options.key_steps.push(keys::Step::Print),
+                Long("retire") => options.key_steps.push(keys::Step::Retire),
+                Long("rotate") => options.key_steps.push(keys::Step::Rotate),
                 Long("wasm-std") => options.wasm_std = arguments.value()?.parse()?,
                 Value(name) => options.names.push(name.string()?),
                 other => return Err(other.unexpected().into()),

@@ -34,6 +34,8 @@ pub(crate) enum Peer {
 /// A kind of secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Secret {
+    /// What signs the assertions to upstreams.
+    AssertionKeys,
     /// What proves airside to a provider.
     ClientCredential,
     /// What proves airside to a token issuer: for introspection and for tokens of its own.
@@ -49,6 +51,9 @@ pub(crate) struct Needs {
     pub(crate) hosts: BTreeMap<Peer, BTreeMap<String, String>>,
     /// Variable names, and where they come from.
     pub(crate) variables: BTreeMap<Secret, BTreeMap<String, String>>,
+    /// Names of variables that the configuration does without. They may be granted to who may
+    /// read them, and to nobody else.
+    pub(crate) unused: BTreeSet<String>,
 }
 
 impl Permissions {
@@ -141,7 +146,7 @@ pub(crate) const TABLE: [Permissions; 6] = [
         ],
         outbound: &[Peer::TokenIssuers, Peer::Upstreams, Peer::Tokens],
         // Never a client credential: the gate only judges tokens.
-        secrets: &[Secret::SessionKeys],
+        secrets: &[Secret::SessionKeys, Secret::AssertionKeys],
     },
 ];
 

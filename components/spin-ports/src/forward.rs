@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use airside::endpoint::authorize::{authorize, upstream_failed};
-use airside::endpoint::{Body, Decision, Failure, Forward, malformed_request};
+use airside::endpoint::{Body, Decision, Failure, Forward, Instance, malformed_request};
 use airside::respond;
 use airside::time::Lifetime;
 use http::Method;
@@ -29,7 +29,8 @@ use crate::ports;
 /// [`ErrorCode`] when the host refuses the response.
 pub async fn gate(request: WasiRequest) -> Result<WasiResponse, ErrorCode> {
     let ports = ports();
-    let Some(instance) = instance(ports).await else {
+    let start = async |config: Option<&str>, ports| Instance::start_gate(config, ports).await;
+    let Some(instance) = instance(ports, start).await else {
         return respond_with(respond::unusable());
     };
     let Some(head) = head(&request) else {

@@ -14,10 +14,13 @@ thread_local! {
 /// Where the manifest's `files` mounts the configuration.
 const CONFIG: &str = "/airside.toml";
 
-/// The instance's state; `None` when it cannot be made. A wrong configuration is logged once
-/// and stays wrong as long as the instance lives; a provider of variables that was down may be
-/// back for the next request.
-pub(crate) async fn instance(ports: Ports<'_>) -> Option<Rc<Instance>> {
+/// The instance's state, made by `start`; `None` when it cannot be made. A wrong configuration is
+/// logged once and stays wrong as long as the instance lives; a provider of variables that was
+/// down may be back for the next request.
+pub(crate) async fn instance<S>(ports: Ports<'static>, start: S) -> Option<Rc<Instance>>
+where
+    S: AsyncFnOnce(Option<&str>, Ports<'static>) -> Result<Instance, StartError>,
+{
     if let Some(known) = INSTANCE.with_borrow(Clone::clone) {
         return Some(known);
     }
@@ -25,7 +28,7 @@ pub(crate) async fn instance(ports: Ports<'_>) -> Option<Rc<Instance>> {
         return None;
     }
     let config = std::fs::read_to_string(CONFIG).ok();
-    match Instance::start(config.as_deref(), ports).await {
+    match start(config.as_deref(), ports).await {
         Ok(started) => {
             let started = Rc::new(started);
             // Requests interleave: one that started at the same time has put in the same.
@@ -33,7 +36,11 @@ pub(crate) async fn instance(ports: Ports<'_>) -> Option<Rc<Instance>> {
             Some(started)
         }
         Err(error) => {
-            WRONG.set(error != StartError::SessionKeysMissing);
+            let missing = [
+                StartError::AssertionKeysMissing,
+                StartError::SessionKeysMissing,
+            ];
+            WRONG.set(!missing.contains(&error));
             None
         }
     }

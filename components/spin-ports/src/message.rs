@@ -68,7 +68,8 @@ async fn serve_on<E>(
 where
     E: AsyncFnOnce(Request<Bytes>, &Instance, Ports<'static>) -> Response<Bytes>,
 {
-    let Some(instance) = instance(ports).await else {
+    let start = async |config: Option<&str>, ports| Instance::start(config, ports).await;
+    let Some(instance) = instance(ports, start).await else {
         return respond_with(respond::unusable());
     };
     let Some(head) = head(&request) else {

@@ -230,3 +230,21 @@ fn problems_of_both_files_are_listed_in_one_run() {
         ]
     );
 }
+
+#[test]
+fn keys_of_assertions_are_for_the_gate_alone_and_needed_only_where_an_upstream_gets_some() {
+    let (config, manifest) = files();
+    let grant = "assertion_keys = \"{{ assertion_keys }}\"\n";
+    let declared = "assertion_keys = { default = \"\", secret = true }\n";
+    let without = replaced(&replaced(&manifest, grant, ""), declared, "");
+    check(&config, &without, &[]);
+    let upstream = "[upstreams.invoices]\n";
+    let config = replaced(&config, upstream, &format!("{upstream}assertion = true\n"));
+    check(&config, &manifest, &[]);
+    let gate = ("spin.toml: [component.authorize] variables", true);
+    check(&config, &without, &[gate, ("spin.toml: [variables]", true)]);
+    let session = "[component.session.variables]\n";
+    let leaked = replaced(&manifest, session, &format!("{session}{grant}"));
+    let place = ("spin.toml: [component.session] variables", false);
+    check(&config, &leaked, &[place]);
+}

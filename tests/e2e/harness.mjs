@@ -62,6 +62,7 @@ export async function start(command, args, { env = {}, cwd } = {}) {
   });
   return {
     url,
+    pid: child.pid,
     log,
     /** The airside log lines so far: JSON objects of the components. */
     events,

@@ -65,7 +65,7 @@ export async function rawUpstream(answer) {
   });
   await new Promise((done) => server.listen(0, '127.0.0.1', done));
   servers.add(server);
-  return { url: `http://127.0.0.1:${server.address().port}`, close: () => server.close() };
+  return { url: `http://127.0.0.1:${server.address().port}`, stop: async () => server.close() };
 }
 
 /** A whole answer with a JSON body. */
@@ -76,4 +76,4 @@ export function json(value, { status = '200 OK', headers = [] } = {}) {
 
 /** An upstream that answers every request with what it got: the request line, and a list of headers. */
 export const echo = () =>
-  rawUpstream(({ line, method, target, headers }) => json({ line, method, target, headers }, method === 'HEAD' ? {} : {}));
+  rawUpstream(({ line, method, target, headers }) => json({ line, method, target, headers }));

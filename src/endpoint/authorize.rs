@@ -208,7 +208,7 @@ async fn decide<'i>(
         let token = passage.bearer.as_ref().or(of_session);
         authorization = credential::authorization(upstream, token, instance, ports, now).await?;
     }
-    let mut plan = forward(head, &path, route, passage, instance).await?;
+    let mut plan = forward(head, &path, route, passage, instance, now).await?;
     if let Some(value) = authorization {
         plan.headers.insert(AUTHORIZATION, value);
     }
@@ -466,6 +466,7 @@ async fn forward<'i>(
     route: &'i Route,
     passage: Option<Passage>,
     instance: &'i Instance,
+    now: UnixTime,
 ) -> Result<Box<Forward<'i>>, Error> {
     let held = passage
         .as_ref()
@@ -485,6 +486,8 @@ async fn forward<'i>(
     };
     let mut plan = Forward::new(head, path, route, caller, set_cookies, &instance.config)?;
     if let (Some(passage), Some(wanted)) = (&passage, &plan.upstream.assertion) {
+        // A refresh of the session's tokens may have taken a while.
+        let now = held.map_or(now, |held| held.now);
         let value = assertion::sign(&passage.permit, wanted, head, &plan, instance, now)?;
         plan.headers.insert(assertion::HEADER, value);
     }

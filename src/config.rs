@@ -219,6 +219,8 @@ pub enum IdTokenHint {
     Always,
     /// The provider asks the person; the session needs no room for the ID token.
     Never,
+    /// As `Always`, unless the session is then too large for its cookies.
+    WhenItFits,
 }
 
 /// A service behind the gate.

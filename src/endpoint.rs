@@ -13,6 +13,7 @@ mod revocation;
 pub mod session;
 mod sessions;
 pub mod tokens;
+pub mod wheel;
 
 pub use authorize::{Body, Decision, Failure, Forward, authorize};
 pub use callback::callback;

@@ -142,6 +142,9 @@ pub enum Error {
     /// The session was ended by a logout, here or at the provider.
     #[error("session revoked")]
     SessionRevoked,
+    /// The key-value store, where sessions are, does not answer.
+    #[error("session store unavailable")]
+    SessionStore,
     /// The session's access token can never fit the route: no login would help.
     #[error("the session's access token is not for this API: {0}")]
     SessionTokenNotForThisApi(SessionTokenMisfit),
@@ -438,6 +441,7 @@ impl Error {
             },
             Error::SessionExpired => "session_expired",
             Error::SessionRevoked => "session_revoked",
+            Error::SessionStore => "session_store_unavailable",
             Error::SessionTokenNotForThisApi(_) => "session_token_not_for_this_api",
             Error::SigningKey(_) => "signing_key_malformed",
             Error::StepUp(_) => "insufficient_user_authentication",
@@ -501,7 +505,7 @@ impl Error {
             }
             Error::Cors => "origins and methods of the route's `cors` do not have it",
             Error::Cookie(CookieError::SessionTooLarge) => {
-                "set id_token_hint = \"never\", keep fewer claims, or raise session.max_chunks"
+                "set session.spill or session.store, keep fewer claims, or raise session.max_chunks"
             }
             Error::Push(PushError::Refused) => {
                 "compare redirect_uri, scopes, audience and resource with what the provider has for this client"

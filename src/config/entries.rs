@@ -8,8 +8,8 @@ use crate::config::{
     shape,
 };
 use crate::jose::Algorithm;
-use crate::session::SessionLimits;
 use crate::session::cookie::MAX_CHUNKS;
+use crate::session::{Place, SessionLimits};
 use crate::time::{Leeway, Lifetime};
 use crate::url::{Issuer, Origin, UrlError};
 
@@ -22,6 +22,8 @@ pub(super) fn session(root: &Table<'_, '_>, dangers: &mut Vec<String>) -> Sessio
         idle: Lifetime::from_secs(IDLE),
         absolute: Lifetime::from_secs(ABSOLUTE),
         max_chunks: 2,
+        place: Place::Cookie,
+        spill: false,
         skip_revocation: false,
     };
     let Some(value) = root.get("session") else {
@@ -45,6 +47,9 @@ pub(super) fn session(root: &Table<'_, '_>, dangers: &mut Vec<String>) -> Sessio
         table.problem("idle_seconds", "expected at most absolute_seconds");
     }
     limits.max_chunks = table.number("max_chunks", 1..MAX_CHUNKS as u64 + 1, 2) as usize;
+    let stores = [("cookie", Place::Cookie), ("key-value", Place::KeyValue)];
+    limits.place = table.word("store", &stores).unwrap_or(Place::Cookie);
+    limits.spill = table.flag("spill");
     limits.skip_revocation = table.danger("danger_skip_revocation", dangers);
     table.finish();
     limits
@@ -107,6 +112,7 @@ pub(super) fn provider(name: &str, table: &Table<'_, '_>, several: bool) -> Opti
     let words = [
         ("always", IdTokenHint::Always),
         ("never", IdTokenHint::Never),
+        ("when_it_fits", IdTokenHint::WhenItFits),
     ];
     let hint = table.word("id_token_hint", &words);
     let logout = login::logout(table, preset);

@@ -208,7 +208,7 @@ async fn decide<'i>(
         let token = passage.bearer.as_ref().or(of_session);
         authorization = credential::authorization(upstream, token, instance, ports, now).await?;
     }
-    let mut plan = forward(head, &path, route, passage, instance, now).await?;
+    let mut plan = forward(head, &path, route, passage, instance, now)?;
     if let Some(value) = authorization {
         plan.headers.insert(AUTHORIZATION, value);
     }
@@ -460,7 +460,7 @@ fn require_same_origin(head: &Parts, route: &Route, instance: &Instance) -> Resu
     }
 }
 
-async fn forward<'i>(
+fn forward<'i>(
     head: &Parts,
     path: &CheckedPath<'_>,
     route: &'i Route,
@@ -477,7 +477,7 @@ async fn forward<'i>(
         let limits = &instance.config.session;
         if held.session.needs_renewal(limits, held.now) && held.may_be_renewed() {
             let present = Cookies::parse(&head.headers)?;
-            set_cookies = sessions::save(&held.session, &present, instance, held.now).await?;
+            set_cookies = sessions::renew(&held.session, &present, instance, held.now);
         }
     }
     let caller = match &passage {

@@ -92,7 +92,7 @@ async fn finish(
         }
         Err(SealError::UnknownKey | SealError::Unreadable | SealError::Unsealable) => {
             // The Back button, or a second click: the login was finished before.
-            return Err(match sessions::peek(&cookies, instance, now).await {
+            return Err(match sessions::peek(&cookies, instance, ports, now).await {
                 Ok(_) => Error::AttemptDone,
                 Err(_) => Error::AttemptUnknown,
             });
@@ -152,7 +152,7 @@ async fn finish(
     // 7. A new session, whatever there was before (session fixation).
     let mut session = new_session(tokens, &id_token, claims, provider, ports, now)?;
     revocation::note_at_login(&mut session, instance, ports).await?;
-    let mut set = sessions::save(&session, &cookies, instance, now).await?;
+    let mut set = sessions::save(&session, &cookies, instance, ports, now).await?;
     set.append(&mut trail.used);
     let fields = vec![
         ("provider", provider.name.clone()),
@@ -309,7 +309,7 @@ fn new_session(
         access_token_expires_at: tokens.expires_in.map(|life| now.plus(life)),
         refresh_token,
         id_token: match provider.id_token_hint {
-            IdTokenHint::Always => Some(tokens.id_token),
+            IdTokenHint::Always | IdTokenHint::WhenItFits => Some(tokens.id_token),
             IdTokenHint::Never => None,
         },
         scope: tokens.scope,
@@ -321,5 +321,6 @@ fn new_session(
         renewed_at: now,
         refreshed_at: None,
         nonce_hash,
+        record: None,
     })
 }

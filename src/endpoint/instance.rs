@@ -16,6 +16,7 @@ use crate::endpoint::authorize::assertion::{
 };
 use crate::endpoint::authorize::{Credentials, Introspected, VerifiedTokens};
 use crate::endpoint::discovery::Documents;
+use crate::endpoint::wheel;
 use crate::ports::{Event, Ports, VariableError};
 use crate::secret::Secret;
 use crate::session::revocation::Checked;
@@ -89,6 +90,7 @@ pub struct Instance {
     pub(crate) documents: Documents,
     pub(crate) introspected: Introspected,
     pub(crate) verified: RefCell<VerifiedTokens>,
+    pub(crate) wheel: wheel::Idle,
     secrets: RefCell<HashMap<String, Rc<Secret<String>>>>,
 }
 
@@ -143,6 +145,7 @@ impl Instance {
             documents: Documents::default(),
             introspected: Introspected::default(),
             verified: RefCell::default(),
+            wheel: wheel::Idle::default(),
             secrets: RefCell::default(),
         })
     }

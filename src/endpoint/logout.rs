@@ -55,7 +55,11 @@ async fn log_out(
 ) -> Result<Response<Bytes>, Error> {
     require_method(request.method(), "GET, HEAD, POST")?;
     let cookies = Cookies::parse(request.headers())?;
-    let session = sessions::peek(&cookies, instance, now).await.ok();
+    let session = sessions::peek(&cookies, instance, ports, now).await;
+    let session = match session {
+        Err(Error::SessionStore) => return Err(Error::SessionStore),
+        opened => opened.ok(),
+    };
     if request.method() != http::Method::POST {
         let Some(session) = session else {
             return Ok(logged_out());

@@ -22,7 +22,11 @@ pub(crate) async fn check(
     ports: Ports<'_>,
 ) -> Result<(), Error> {
     if instance.config.session.skip_revocation {
-        return Ok(());
+        return match &session.record {
+            // A logout deletes its record, which a request under way could write again.
+            Some(_) => not_ended(session, instance, ports).await,
+            None => Ok(()),
+        };
     }
     let watermark = get(WATERMARK, ports).await?;
     if instance
@@ -44,6 +48,33 @@ pub(crate) async fn check(
         .borrow_mut()
         .insert(&session.id, &watermark);
     Ok(())
+}
+
+async fn not_ended(session: &Session, instance: &Instance, ports: Ports<'_>) -> Result<(), Error> {
+    let revoked = Revoked::Session { id: &session.id };
+    match mark(&revoked, instance, ports).await? {
+        Some(_) => Err(Error::SessionRevoked),
+        None => Ok(()),
+    }
+}
+
+/// Ends one session, on every machine that shares the store.
+///
+/// # Errors
+/// [`Error::RevocationUnavailable`], [`Error::Internal`]; then it may have ended or not.
+pub(crate) async fn end(
+    session: &Session,
+    instance: &Instance,
+    ports: Ports<'_>,
+) -> Result<(), Error> {
+    let revoked = Revoked::Session { id: &session.id };
+    if instance.config.session.skip_revocation {
+        return match &session.record {
+            Some(_) => set(&revoked.key(), instance, ports).await,
+            None => Ok(()),
+        };
+    }
+    revoke(&[revoked], instance, ports).await
 }
 
 /// Lets a new session know the marks of its person, which are about former sessions.

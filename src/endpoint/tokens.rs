@@ -9,6 +9,7 @@
 
 mod call;
 mod envelope;
+mod expire;
 mod introspect;
 mod issue;
 mod par;
@@ -17,6 +18,7 @@ mod revoke;
 
 pub use call::{REFUSALS, TOKENS_ORIGIN, call};
 pub use envelope::{ENVELOPE_LIFETIME, Enclosed};
+pub use expire::{Expire, expire, expire_while};
 pub use introspect::{Introspect, introspect};
 pub(crate) use issue::CALL_MILLIS as ISSUE_MILLIS;
 pub use issue::{ClientCredentials, Issued, TokenExchange};
@@ -32,8 +34,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::endpoint::instance::Instance;
-use crate::endpoint::refuse;
 use crate::endpoint::tokens::envelope::Letter;
+use crate::endpoint::{refuse, wheel};
 use crate::error::Error;
 use crate::ports::Ports;
 use crate::respond::{self, Audience};
@@ -41,8 +43,9 @@ use crate::session::Purpose;
 use crate::time::UnixTime;
 
 /// The operations, each with a path and a purpose of its own.
-pub const OPERATIONS: [&str; 6] = [
+pub const OPERATIONS: [&str; 7] = [
     "client-credentials",
+    "expire",
     "introspect",
     "par",
     "refresh",
@@ -105,6 +108,9 @@ async fn answer(
     let letter =
         Letter::open(purpose, request.body(), &instance.ring, now).ok_or(Error::Envelope)?;
     let content = letter.content.map_err(|_| Error::Envelope)?;
+    // What is left over is for the next request; the operation finds out itself whether the
+    // store answers.
+    let _swept = wheel::sweep(&instance.wheel, ports, now).await;
     let done = operate(operation, content, instance, ports, now).await;
     let status = match &done {
         Ok(_) => StatusCode::OK,
@@ -129,6 +135,7 @@ async fn operate(
 ) -> Result<Value, Error> {
     match operation {
         ClientCredentials::NAME => serve::<ClientCredentials>(content, instance, ports, now).await,
+        Expire::NAME => serve::<Expire>(content, instance, ports, now).await,
         Introspect::NAME => serve::<Introspect>(content, instance, ports, now).await,
         Par::NAME => serve::<Par>(content, instance, ports, now).await,
         Refresh::NAME => serve::<Refresh>(content, instance, ports, now).await,

@@ -344,6 +344,7 @@ pub(super) fn row(error: &Error) -> Row {
         Error::Refresh(RefreshError::Busy | RefreshError::Provider | RefreshError::Store) => {
             later(SIGN_IN_DOWN)
         }
+        Error::SessionStore => later("This site cannot tell whether you are signed in"),
         Error::RevocationUnavailable => later("This site cannot tell whether you are signed in"),
         Error::Push(_) => later(SIGN_IN_DOWN),
         Error::SessionExpired => Row {

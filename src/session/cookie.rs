@@ -29,6 +29,9 @@ pub const MAX_CHUNKS: usize = 8;
 /// `Cookie` headers over this size are refused, all lines together.
 const MAX_COOKIE_BYTES: usize = 64 * 1024;
 
+/// What the value of a reference begins with, where a session has the number of its chunks.
+const REFERENCE: &str = "k~";
+
 const ATTRIBUTES: &str = "; HttpOnly; Secure; SameSite=Lax; Path=/";
 
 /// Why the `Cookie` header is refused, or a cookie cannot be set.
@@ -126,6 +129,11 @@ impl Cookies {
         Some(sealed)
     }
 
+    /// The sealed reference to a session in the key-value store.
+    pub fn reference(&self) -> Option<&str> {
+        self.value(SESSION_COOKIE)?.strip_prefix(REFERENCE)
+    }
+
     /// True when any part of a session cookie is there, readable or not.
     pub fn has_session(&self) -> bool {
         self.session_names().next().is_some()
@@ -176,7 +184,7 @@ pub fn session_cookies(
         return Err(CookieError::SessionTooLarge);
     }
     let mut headers = Vec::with_capacity(chunks.len());
-    let mut names = Vec::with_capacity(chunks.len());
+    let mut names: Vec<String> = Vec::with_capacity(chunks.len());
     for (index, chunk) in chunks.iter().enumerate() {
         let chunk = std::str::from_utf8(chunk).map_err(|_| CookieError::SessionTooLarge)?;
         let count = if index == 0 {
@@ -188,11 +196,31 @@ pub fn session_cookies(
         headers.extend(set_cookie(&name, &format!("{count}{chunk}"), max_age));
         names.push(name);
     }
-    let stale = present
-        .session_names()
-        .filter(|name| !names.iter().any(|new| new == name));
-    headers.extend(stale.filter_map(delete_cookie));
+    headers.extend(stale(present, &names));
     Ok(headers)
+}
+
+/// `Set-Cookie` values for a reference to a session in the key-value store, and for the deletion
+/// of chunks that are there.
+pub fn reference_cookies(
+    reference: &str,
+    present: &Cookies,
+    max_age: Lifetime,
+) -> Vec<HeaderValue> {
+    let value = format!("{REFERENCE}{reference}");
+    let mut headers: Vec<HeaderValue> = set_cookie(SESSION_COOKIE, &value, max_age)
+        .into_iter()
+        .collect();
+    headers.extend(stale(present, &[SESSION_COOKIE.to_owned()]));
+    headers
+}
+
+/// Deletions of what is there of a session beside `names`.
+fn stale<'c>(present: &'c Cookies, names: &'c [String]) -> impl Iterator<Item = HeaderValue> {
+    present
+        .session_names()
+        .filter(|name| !names.iter().any(|new| new == name))
+        .filter_map(delete_cookie)
 }
 
 /// `Set-Cookie` values that delete every part of the session that the browser sent.

@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::secret::Secret;
 use crate::session::seal::{KeyRing, Purpose, SealError};
+use crate::session::stored::Record;
 use crate::time::{Lifetime, UnixTime};
 
 /// How long sessions live.
@@ -21,8 +22,21 @@ pub struct SessionLimits {
     pub absolute: Lifetime,
     /// The session cookie may be split in that many chunks.
     pub max_chunks: usize,
+    /// Where new sessions are kept.
+    pub place: Place,
+    /// A session that is too large for its cookies goes into the key-value store.
+    pub spill: bool,
     /// `danger_skip_revocation`: revocation marks are neither written nor looked for.
     pub skip_revocation: bool,
+}
+
+/// Where sessions are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In cookies alone.
+    Cookie,
+    /// In the key-value store, and a reference in a cookie.
+    KeyValue,
 }
 
 /// Why a cookie does not hold a running session.
@@ -78,6 +92,8 @@ pub struct Session {
     /// Of the login's `nonce`, which an ID token of a refresh may repeat. Only with a refresh
     /// token.
     pub nonce_hash: Option<String>,
+    /// Where it is in the key-value store, if it is there. Not part of what is sealed.
+    pub record: Option<Record>,
 }
 
 /// Short names and no empty members: every byte of it travels with every request.
@@ -153,6 +169,11 @@ impl Session {
             .is_none_or(|due| now.plus(SLOWEST_ANSWER) < due)
     }
 
+    /// When the session ends in any case.
+    pub fn ends_at_last(&self, limits: &SessionLimits) -> UnixTime {
+        self.created_at.plus(limits.absolute)
+    }
+
     /// Seals the session as of `now`; returns it with the time its cookie may live.
     ///
     /// # Errors
@@ -166,6 +187,21 @@ impl Session {
         let exp = self.ends_at(limits, now);
         let sealed = ring.seal_at(Purpose::Session, &self.wire(now), exp)?;
         Ok((sealed, exp.since(now)))
+    }
+
+    /// Seals the session for the key-value store, with the key of `record`.
+    ///
+    /// # Errors
+    /// [`SealError`].
+    pub fn seal_record(
+        &self,
+        record: &Record,
+        limits: &SessionLimits,
+        now: UnixTime,
+    ) -> Result<String, SealError> {
+        let exp = self.ends_at_last(limits);
+        let ring = record.ring()?;
+        ring.seal_at(Purpose::SessionRecord, &self.wire(now), exp)
     }
 
     fn wire(&self, now: UnixTime) -> Wire {
@@ -229,20 +265,50 @@ impl Session {
         limits: &SessionLimits,
         now: UnixTime,
     ) -> Result<Self, SessionError> {
-        let wire: Wire =
-            ring.open_at(Purpose::Session, sealed, now)
-                .map_err(|error| match error {
-                    SealError::Expired => SessionError::Expired,
-                    SealError::UnknownKey | SealError::Unreadable | SealError::Unsealable => {
-                        SessionError::Unreadable
-                    }
-                })?;
-        let session = Session::from(wire);
-        // Judged again by today's limits: they may have been shortened since it was sealed.
-        if session.ends_at(limits, session.renewed_at) <= now {
+        let session = Self::open_for(Purpose::Session, sealed, ring, now)?;
+        session.within(limits, now)
+    }
+
+    /// Opens a session from the key-value store that was last used at `renewed_at` and is within
+    /// its limits at `now`.
+    ///
+    /// # Errors
+    /// [`SessionError`].
+    pub fn open_record(
+        sealed: &str,
+        record: Record,
+        limits: &SessionLimits,
+        renewed_at: UnixTime,
+        now: UnixTime,
+    ) -> Result<Self, SessionError> {
+        let ring = record.ring().map_err(|_| SessionError::Unreadable)?;
+        let mut session = Self::open_for(Purpose::SessionRecord, sealed, &ring, now)?;
+        session.renewed_at = renewed_at;
+        session.record = Some(record);
+        session.within(limits, now)
+    }
+
+    fn open_for(
+        purpose: Purpose,
+        sealed: &str,
+        ring: &KeyRing,
+        now: UnixTime,
+    ) -> Result<Self, SessionError> {
+        let opened: Result<Wire, SealError> = ring.open_at(purpose, sealed, now);
+        opened.map(Session::from).map_err(|error| match error {
+            SealError::Expired => SessionError::Expired,
+            SealError::UnknownKey | SealError::Unreadable | SealError::Unsealable => {
+                SessionError::Unreadable
+            }
+        })
+    }
+
+    /// Judged again by today's limits: they may have been shortened since it was sealed.
+    fn within(self, limits: &SessionLimits, now: UnixTime) -> Result<Self, SessionError> {
+        if self.ends_at(limits, self.renewed_at) <= now {
             return Err(SessionError::Expired);
         }
-        Ok(session)
+        Ok(self)
     }
 }
 
@@ -271,6 +337,7 @@ impl From<Wire> for Session {
             renewed_at: wire.t1,
             refreshed_at: wire.t2,
             nonce_hash: wire.nh,
+            record: None,
         }
     }
 }
@@ -284,6 +351,8 @@ pub(crate) mod tests {
         idle: Lifetime::from_secs(100),
         absolute: Lifetime::from_secs(1_000),
         max_chunks: 2,
+        place: Place::Cookie,
+        spill: false,
         skip_revocation: false,
     };
 
@@ -313,6 +382,7 @@ pub(crate) mod tests {
             renewed_at: UnixTime::from_secs(10_000),
             refreshed_at: None,
             nonce_hash: None,
+            record: None,
         }
     }
 

@@ -40,6 +40,10 @@ pub enum Purpose {
     RefreshResult,
     /// A session cookie.
     Session,
+    /// A session in the key-value store; sealed with a key of its own.
+    SessionRecord,
+    /// The cookie of a session that is in the key-value store.
+    SessionReference,
     /// The answer of `tokens` to the named operation.
     TokensReply(&'static str),
     /// A request to `tokens` for the named operation.
@@ -57,6 +61,8 @@ impl Purpose {
             Purpose::RefreshMark => "refresh-mark".to_owned(),
             Purpose::RefreshResult => "refresh-result".to_owned(),
             Purpose::Session => "session".to_owned(),
+            Purpose::SessionRecord => "session-record".to_owned(),
+            Purpose::SessionReference => "session-reference".to_owned(),
             Purpose::TokensReply(operation) => format!("tokens-reply/{operation}"),
             Purpose::TokensRequest(operation) => format!("tokens-request/{operation}"),
             Purpose::Transaction => "transaction".to_owned(),

@@ -167,7 +167,10 @@ impl App {
                 let (head, _) = request.into_parts();
                 match block_on(endpoint::authorize(&head, instance, ports)) {
                     Decision::Respond(response) => response,
-                    Decision::Forward(_) => return Response::new(Bytes::new()),
+                    Decision::Forward(plan) => {
+                        self.store(&plan.response_headers(HeaderMap::new()));
+                        return Response::new(Bytes::new());
+                    }
                 }
             }
         };

@@ -161,6 +161,7 @@ impl Gate {
             renewed_at: self.world.now(),
             refreshed_at: None,
             nonce_hash: None,
+            record: None,
         }
     }
 

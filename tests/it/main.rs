@@ -21,4 +21,5 @@ mod return_to;
 mod revocation;
 mod session;
 mod step_up;
+mod stores;
 mod tokens;

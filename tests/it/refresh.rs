@@ -209,6 +209,7 @@ impl Fleet {
             known_marks: Vec::new(),
             created_at: now.minus(Lifetime::from_secs(600)),
             renewed_at: now,
+            record: None,
             refreshed_at: None,
             nonce_hash: Some(nonce_hash("n")),
         }

@@ -107,7 +107,7 @@ pub(crate) const TABLE: [Permissions; 6] = [
             "/auth/callback/...",
             "/auth/client-jwks.json",
         ],
-        outbound: &[Peer::Providers],
+        outbound: &[Peer::Providers, Peer::Tokens],
         secrets: &[Secret::SessionKeys, Secret::ClientCredential],
     },
     Permissions {

@@ -88,10 +88,12 @@ impl Held {
         self.now = ports.clock.now();
         let present = Cookies::parse(&head.headers)?;
         match refreshed {
-            Ok(session) => {
+            Ok(mut session) => {
+                // It stays where it is.
+                session.record = self.session.record.take();
                 self.session = session;
-                self.set_cookies =
-                    sessions::save(&self.session, &present, instance, self.now).await?;
+                let saved = sessions::save(&self.session, &present, instance, ports, self.now);
+                self.set_cookies = saved.await?;
                 cookies_out.extend(self.set_cookies.iter().cloned());
                 Ok(true)
             }

@@ -88,7 +88,7 @@ fn refusal(code: &str) -> Error {
 }
 
 /// What an operation refuses with, as far as callers tell it apart. It travels as its code.
-pub static REFUSALS: [Error; 25] = [
+pub static REFUSALS: [Error; 26] = [
     Error::Discovery(DiscoveryError::CoolingDown),
     Error::Discovery(DiscoveryError::Keys),
     Error::Discovery(DiscoveryError::Metadata(MetadataError::Endpoint)),
@@ -102,6 +102,7 @@ pub static REFUSALS: [Error; 25] = [
     Error::Push(PushError::Malformed),
     Error::Push(PushError::Refused),
     Error::Push(PushError::Unavailable),
+    Error::SessionStore,
     Error::SigningKey(SigningKeyError(Algorithm::Es256)),
     Error::Refresh(RefreshError::Busy),
     Error::Refresh(RefreshError::Ended),

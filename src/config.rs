@@ -253,6 +253,8 @@ pub struct IssuerClient {
     pub client_authentication: ClientAuthentication,
     /// Whether opaque tokens of the issuer are asked about.
     pub introspection: Option<Introspection>,
+    /// Where its endpoints are, beside the issuer's own origin: for the doctor.
+    pub endpoint_origins: Vec<Origin>,
 }
 
 /// How a token issuer is asked about opaque tokens (RFC 7662).

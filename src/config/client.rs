@@ -99,7 +99,9 @@ pub(super) fn of_issuer(table: &Table<'_, '_>) -> Option<IssuerClient> {
         "introspection_endpoint",
         "the https URL of the introspection endpoint",
     );
-    let without_sub = table.flag("introspection_client_tokens");
+    let client_tokens = table.flag("introspection_client_tokens");
+    let origins = "origins such as https://login.example";
+    let endpoint_origins = table.list("endpoint_origins", origins, Vec::new);
     if !introspection {
         for name in ["introspection_endpoint", "introspection_client_tokens"] {
             if table.get(name).is_some() {
@@ -108,7 +110,8 @@ pub(super) fn of_issuer(table: &Table<'_, '_>) -> Option<IssuerClient> {
         }
     }
     if table.get("client_id").is_none() && !introspection {
-        for name in ["client_authentication", SECRET, KEY, ALGORITHM, AUDIENCE] {
+        let keys = ["client_authentication", SECRET, KEY, ALGORITHM, AUDIENCE];
+        for name in keys.into_iter().chain(["endpoint_origins"]) {
             if table.get(name).is_some() {
                 table.problem(name, "needs client_id: who airside is at this issuer");
             }
@@ -123,7 +126,8 @@ pub(super) fn of_issuer(table: &Table<'_, '_>) -> Option<IssuerClient> {
         client_authentication: authentication?,
         introspection: introspection.then_some(Introspection {
             endpoint,
-            client_tokens: without_sub,
+            client_tokens,
         }),
+        endpoint_origins,
     })
 }

@@ -161,6 +161,7 @@ fn clients_at_issuers_and_credentials_arrive() {
             endpoint: "https://login.example.com/tenant/introspect".parse().ok(),
             client_tokens: true,
         }),
+        endpoint_origins: vec!["https://token.example.com".parse().expect("origin")],
     };
     assert_eq!(config.issuer_clients, [Some(client), None]);
     let credential = |name: &str| {

@@ -31,6 +31,12 @@ client_secret_variable = "gate_secret"
 [issuers.silent]
 issuer = "https://silent.example"
 
+[issuers.granting]
+issuer = "https://granting.example"
+client_id = "the-gate"
+client_authentication = "client_secret_basic"
+client_secret_variable = "gate_secret"
+
 [issuers.second]
 issuer = "https://second.example"
 introspection = true
@@ -52,6 +58,8 @@ client_secret_variable = "gate_secret"
         route("/admin", "op", "admin"),
         route("/silent", "silent", "read"),
         route("/second", "second", "read"),
+        route("/rules", "op", "read"),
+        "claims = [{ claim = \"roles\", contains = \"admin\" }]\nacr_values = [\"mfa\"]\n".into(),
     ]
     .concat()
 }
@@ -265,6 +273,24 @@ fn a_remembered_answer_is_judged_by_the_rule_of_each_route() {
 }
 
 #[test]
+fn rules_about_claims_and_step_up_judge_an_answer_too() {
+    let gate = Gate::new();
+    let asked = |token: &str, roles: Value, acr: Value| {
+        let mut answer = gate.good();
+        answer["roles"] = roles;
+        answer["acr"] = acr;
+        gate.says(200, answer);
+        gate.ask("/rules/x", token)
+    };
+    let good = asked("a", json!(["user", "admin"]), json!("mfa"));
+    assert_eq!(good.as_deref(), Ok("alice as user"));
+    let role = asked("b", json!(["user"]), json!("mfa"));
+    assert_eq!(role.map_err(|(status, _)| status), Err(403));
+    let weak = asked("c", json!(["admin"]), json!("pwd"));
+    assert_eq!(weak, Err((401, "insufficient_user_authentication")));
+}
+
+#[test]
 fn what_is_remembered_of_one_token_or_issuer_says_nothing_of_another() {
     let gate = Gate::new();
     gate.passes("opaque");
@@ -322,6 +348,7 @@ fn tokens_itself_asks_nobody_whom_the_configuration_does_not_name() {
     let asked = gate.tokens.world.http.requests().len();
     assert_eq!(ask("silent"), Err(Error::Internal));
     assert_eq!(ask("nobody"), Err(Error::Internal));
+    assert_eq!(ask("granting"), Err(Error::Internal));
     assert_eq!(gate.tokens.world.http.requests().len(), asked);
 }
 

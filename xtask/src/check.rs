@@ -138,11 +138,18 @@ pub(crate) fn needs(config: &str) -> Result<Needs> {
             }
         }
     }
+    let Ok(config) = Config::parse(config) else {
+        return Ok(needs);
+    };
+    for (issuer, client) in config.issuers.iter().zip(&config.issuer_clients) {
+        for origin in client.iter().flat_map(|client| &client.endpoint_origins) {
+            let reason = format!("issuers.{}.endpoint_origins", issuer.name);
+            let origins = needs.hosts.entry(Peer::IssuerEndpoints).or_default();
+            origins.entry(origin.to_string()).or_insert(reason);
+        }
+    }
     // Presets know origins that are not written in the file.
-    for provider in Config::parse(config)
-        .map(|config| config.providers)
-        .unwrap_or_default()
-    {
+    for provider in config.providers {
         for origin in &provider.endpoint_origins {
             let reason = format!("providers.{}.endpoint_origins", provider.name);
             let origins = needs.hosts.entry(Peer::Providers).or_default();

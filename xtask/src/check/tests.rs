@@ -111,6 +111,7 @@ fn what_a_client_at_an_issuer_needs_is_needed_by_tokens_alone() {
         "[issuers.demo]\n",
         "[issuers.demo]\nintrospection = true\nclient_id = \"gate\"\n\
          introspection_endpoint = \"https://introspection.example/i\"\n\
+         endpoint_origins = [\"https://token.example\"]\n\
          client_authentication = \"client_secret_basic\"\n\
          client_secret_variable = \"gate_secret\"\n",
     );
@@ -123,6 +124,10 @@ fn what_a_client_at_an_issuer_needs_is_needed_by_tokens_alone() {
             ("spin.toml: [variables]", true),
         ],
     );
+    let hosts = judge(&config, &manifest).remove(0).to_string();
+    for origin in ["https://introspection.example", "https://token.example"] {
+        assert!(hosts.contains(origin), "{hosts}");
+    }
     let grant = |component: &str| {
         let table = format!("[component.{component}.variables]\n");
         let line = format!("{table}gate_secret = \"{{{{ gate_secret }}}}\"\n");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
 use airside::endpoint::{Decision, authorize};
 use airside::ports::HttpError;
@@ -423,7 +423,7 @@ fn interleave<T>(mut futures: Vec<Pin<Box<dyn Future<Output = T> + '_>>>, random
     let mut context = Context::from_waker(Waker::noop());
     while !futures.is_empty() {
         let index = random.below(futures.len());
-        if let Poll::Ready(_) = futures[index].as_mut().poll(&mut context) {
+        if futures[index].as_mut().poll(&mut context).is_ready() {
             drop(futures.swap_remove(index));
         }
     }

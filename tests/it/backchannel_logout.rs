@@ -1,7 +1,12 @@
 //! Back-channel logout on fakes: what a provider's logout token ends, and what is no such token.
 
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Waker};
+
+use airside::endpoint;
 use airside::oidc::backchannel_logout::EVENT;
-use airside::testing::Idp;
+use airside::testing::{Idp, block_on};
 use http::{Method, Response};
 use serde_json::{Value, json};
 
@@ -183,6 +188,41 @@ fn what_cannot_be_recorded_is_not_done_and_may_come_again() {
         200,
         "the provider tries again"
     );
+    assert!(!runs(&app, &session));
+}
+
+#[test]
+fn a_store_that_fails_half_way_does_not_make_the_next_try_a_replay() {
+    let app = App::new();
+    let session = log_in(&app, "alice", None);
+    assert_eq!(end(&app, "j0", json!({"sub": "carol"})).status(), 200);
+    let token = app
+        .idp
+        .sign_typ(&claims(&app, "j1", json!({})), "logout+jwt");
+    // The store goes away after each number of its answers, until they are enough.
+    let mut answers = 0;
+    loop {
+        let request = http::Request::post("/auth/backchannel-logout")
+            .header(FORM.0, FORM.1)
+            .body(bytes::Bytes::from(format!("logout_token={token}")))
+            .expect("request");
+        app.world.key_value.answer_after(1);
+        let mut post = pin!(endpoint::logout(request, &app.instance, app.world.ports()));
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 0..answers {
+            let _ = post.as_mut().poll(&mut context);
+        }
+        app.world.key_value.set_broken(true);
+        let response = block_on(post);
+        app.world.key_value.set_broken(false);
+        match (response.status().as_u16(), code(&response)) {
+            (503, Some("revocation_unavailable")) => answers += 1,
+            (200, None) => break,
+            other => panic!("after {answers} answers: {other:?}"),
+        }
+    }
+    assert!(answers >= 4, "jti, mark, watermark, jti: {answers}");
+    app.world.key_value.answer_after(0);
     assert!(!runs(&app, &session));
 }
 

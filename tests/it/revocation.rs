@@ -1,8 +1,11 @@
 //! Revocation marks on fakes: who is refused, when, and at what price.
 
+use std::future::Future;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::{Context, Waker};
 
-use airside::endpoint::Instance;
+use airside::endpoint::{self, Instance};
 use airside::session::revocation::WATERMARK;
 use http::{Method, Response};
 
@@ -231,4 +234,43 @@ fn a_store_that_lies_ends_sessions_but_brings_none_back_in_silence() {
     // What it can do, as SECURITY.md says: delete the mark.
     app.world.key_value.remove(&mark);
     assert_eq!(with_cookie(&app, &app.machine(), &copy), GOOD);
+}
+
+/// A request that stays under way until the test lets it end.
+fn request(
+    app: &App,
+    method: Method,
+    target: &str,
+    more: (&'static str, &str),
+    body: &str,
+) -> http::Request<bytes::Bytes> {
+    let sealed = app.cookie("__Host-airside").unwrap_or_default();
+    let request = http::Request::builder().method(method).uri(target);
+    let request = request.header("cookie", format!("__Host-airside={sealed}"));
+    let request = request.header(more.0, more.1);
+    request
+        .body(bytes::Bytes::from(body.to_owned()))
+        .expect("request")
+}
+
+#[test]
+fn a_request_that_looks_while_a_logout_writes_does_not_keep_the_session_alive() {
+    let app = App::new();
+    app.log_in();
+    let copy = sealed(&app);
+    app.connect_tokens("revoke", Rc::new(App::new()));
+    let out = request(&app, Method::POST, "/auth/logout", SAME[0], "");
+    let mut logout = pin!(endpoint::logout(out, &app.instance, app.world.ports()));
+    let mut context = Context::from_waker(Waker::noop());
+    // Between each two writes of the logout another machine looks at the session, anew each time.
+    let machine = app.machine();
+    for _ in 0..50 {
+        app.world.key_value.answer_after(1);
+        if logout.as_mut().poll(&mut context).is_ready() {
+            break;
+        }
+        app.world.key_value.answer_after(0);
+        with_cookie(&app, &machine, &copy);
+    }
+    assert_eq!(with_cookie(&app, &machine, &copy), REVOKED);
 }

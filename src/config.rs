@@ -318,8 +318,24 @@ impl Config {
     /// What the route at the local address `target` asks of an authentication, for a login that
     /// leads there.
     pub fn step_up_at(&self, target: &str) -> Option<&StepUp> {
+        self.step_up_of(&Method::GET, target)
+    }
+
+    /// What a request that a front end names asks of an authentication: a local address, or a
+    /// method, a space and the address. `None` where no route is.
+    pub fn step_up_for(&self, request: &str) -> Option<&StepUp> {
+        match request.split_once(' ') {
+            Some((method, target)) => {
+                let method = Method::from_bytes(method.as_bytes()).ok()?;
+                self.step_up_of(&method, target)
+            }
+            None => self.step_up_of(&Method::GET, request),
+        }
+    }
+
+    fn step_up_of(&self, method: &Method, target: &str) -> Option<&StepUp> {
         let path = CheckedPath::parse(target).ok()?;
-        match self.matcher.find(&self.routes, &path, &Method::GET) {
+        match self.matcher.find(&self.routes, &path, method) {
             Match::Route(index) => self.routes.get(index).map(|route| &route.step_up),
             Match::OtherMethods(_) | Match::None => None,
         }

@@ -3,22 +3,26 @@ const byId = (id) => document.getElementById(id);
 const say = (text) => { byId('status').textContent = text; };
 
 /** To the login, and back to this very address, its fragment included. Never returns. */
-function signIn() {
-  const here = location.pathname + location.search + location.hash;
-  location.assign(`/auth/login?return_to=${encodeURIComponent(here)}`);
+function signIn(request) {
+  const query = new URLSearchParams({
+    for: request, // what was refused: it may want a fresher or stronger sign-in
+    return_to: location.pathname + location.search + location.hash,
+  });
+  location.assign(`/auth/login?${query}`);
   return new Promise(() => {});
 }
 
 /** `fetch` for a person: where the session is missing or over, a sign-in comes first. */
 async function call(path, options) {
+  const request = `${options?.method ?? 'GET'} ${path}`;
   const answer = await fetch(path, options);
-  const before = sessionStorage.getItem('signing-in');
-  sessionStorage.removeItem('signing-in');
-  if (answer.status !== 401) return answer;
   // Back from a sign-in that did not help: say so, rather than go round for ever.
-  if (before) throw new Error('The sign-in did not help. Are cookies blocked?');
-  sessionStorage.setItem('signing-in', path);
-  return signIn();
+  const again = sessionStorage.getItem('signing-in') === request;
+  if (again) sessionStorage.removeItem('signing-in');
+  if (answer.status !== 401) return answer;
+  if (again) throw new Error('The sign-in did not help. Are cookies blocked?');
+  sessionStorage.setItem('signing-in', request);
+  return signIn(request);
 }
 
 /** Nothing of the last person stays on the screen. */

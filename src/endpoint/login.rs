@@ -31,9 +31,9 @@ const MAX_LOGIN_HINT_BYTES: usize = 256;
 const MAX_UI_LOCALES_BYTES: usize = 128;
 
 /// Answers a request to `/auth/login`. All parameters may be left out: `return_to` (a local
-/// path), `provider` (its name in the configuration), `login_hint`, `ui_locales`, `prompt`
-/// (`consent`, `login` or `select_account`); of a third party `iss`, `target_link_uri` and
-/// `login_hint`.
+/// path), `for` (a request that wanted a better authentication), `provider` (its name in the
+/// configuration), `login_hint`, `ui_locales`, `prompt` (`consent`, `login` or
+/// `select_account`); of a third party `iss`, `target_link_uri` and `login_hint`.
 ///
 /// A person is sent to the provider, or to a page to choose one. A script gets 401 and no
 /// cookie: it could not follow, and attempts would pile up.
@@ -83,6 +83,8 @@ async fn start(
 /// What a login request asks for, by parameters that can never become ours.
 struct Wishes<'c> {
     candidates: Vec<&'c Provider>,
+    /// The request that was refused for want of a better authentication.
+    refused: Option<String>,
     login_hint: Option<String>,
     prompt: Option<Prompt>,
     return_to: ReturnTo,
@@ -121,6 +123,9 @@ impl<'c> Wishes<'c> {
             .filter(|hint| !hint.contains(char::is_control));
         Ok(Wishes {
             candidates,
+            refused: find("for")
+                .filter(|request| request.len() <= ReturnTo::MAX_BYTES)
+                .map(str::to_owned),
             login_hint: login_hint.map(str::to_owned),
             prompt: find("prompt").and_then(|prompt| prompt.parse().ok()),
             return_to,
@@ -189,12 +194,20 @@ async fn redirect(
         prompt.push(Prompt::Consent);
     }
     // What the route asks for where the person wants to go: by the route itself, never by the
-    // link. The callback judges by it again.
+    // link. The callback judges by it again. What a script was refused may be another route:
+    // it is asked for as well, and judged when the script tries again.
     let none = StepUp::default();
     let step_up = instance.config.step_up_at(wishes.return_to.as_str());
     let step_up = step_up.unwrap_or(&none);
+    let refused = wishes.refused.as_deref();
+    let refused = refused.and_then(|request| instance.config.step_up_for(request));
+    let refused = refused.unwrap_or(&none);
     let own = &provider.request;
-    let acr_values = asked_acr(step_up, &own.acr_values);
+    let acr_values = match step_up.acr_values.is_empty() {
+        true => asked_acr(refused, &own.acr_values),
+        false => asked_acr(step_up, &own.acr_values),
+    };
+    let max_age = own.max_age.into_iter();
     let request = AuthorizationRequest {
         client_id: &provider.client_id,
         redirect_uri: &redirect_uri(provider, instance),
@@ -207,7 +220,7 @@ async fn redirect(
         login_hint: wishes.login_hint.as_deref(),
         ui_locales: wishes.ui_locales.as_deref(),
         prompt: &prompt,
-        max_age: own.max_age.into_iter().chain(step_up.max_age).min(),
+        max_age: max_age.chain(step_up.max_age).chain(refused.max_age).min(),
         acr_values: &acr_values,
         claims: claims(provider, &metadata),
         extra: &provider.request.extra,
@@ -268,6 +281,9 @@ fn chooser(providers: &[&Provider], wishes: &Wishes<'_>) -> Response<Bytes> {
         .map(|provider| {
             let mut link = login_link(provider, &wishes.return_to);
             let mut more = form_urlencoded::Serializer::new(String::new());
+            if let Some(request) = &wishes.refused {
+                more.append_pair("for", request);
+            }
             if let Some(hint) = &wishes.login_hint {
                 more.append_pair("login_hint", hint);
             }

@@ -7,11 +7,17 @@ use serde_json::json;
 
 use crate::endpoint::instance::Instance;
 use crate::endpoint::{refuse, require_method, sessions};
+use crate::error::Error;
+use crate::oauth::authorization::parse_parameters;
+use crate::policy::decision;
 use crate::ports::Ports;
-use crate::respond::{self, Audience};
+use crate::respond::{self, Audience, LOGIN_PATH};
+use crate::session::Session;
+use crate::time::{Leeway, UnixTime};
 
 /// Answers with JSON: who is signed in, by which provider, how, and when session and access
-/// token end, as seconds since 1970 and as seconds from now; or 401 without a session.
+/// token end, as seconds since 1970 and as seconds from now; or 401 without a session. With
+/// `for`, a path or a method and a path, also whether that needs a better authentication.
 pub async fn session(
     request: Request<Bytes>,
     instance: &Instance,
@@ -28,7 +34,7 @@ pub async fn session(
         })?;
         let ends_at = session.ends_at(&instance.config.session, session.renewed_at);
         let token_ends_at = session.access_token_expires_at;
-        Ok(json!({
+        let mut told = json!({
             "provider": session.provider,
             "issuer": session.issuer,
             "subject": session.subject,
@@ -39,7 +45,16 @@ pub async fn session(
             "expires_in": ends_at.since(now),
             "access_token_expires_at": token_ends_at,
             "access_token_expires_in": token_ends_at.map(|at| at.since(now)),
-        }))
+        });
+        let query = request.uri().query().unwrap_or_default();
+        let parameters = parse_parameters(query).map_err(|_| Error::LoginRequest)?;
+        if let Some((_, wanted)) = parameters.iter().find(|(name, _)| name == "for") {
+            told["for"] = json!({
+                "request": wanted,
+                "step_up": step_up(wanted, &session, instance, now),
+            });
+        }
+        Ok(told)
     };
     let mut response = match answer.await {
         Ok(body) => respond::json(StatusCode::OK, &body),
@@ -49,4 +64,19 @@ pub async fn session(
         .headers_mut()
         .insert(VARY, HeaderValue::from_static("cookie"));
     response
+}
+
+/// The login that `wanted` needs first, for the script to add its `return_to`; `None` when the
+/// person authenticated well enough, as far as the session knows.
+fn step_up(wanted: &str, session: &Session, instance: &Instance, now: UnixTime) -> Option<String> {
+    let provider = instance.config.provider(&session.provider);
+    let leeway = provider.map_or(Leeway::DEFAULT, |provider| provider.leeway);
+    let asked = instance.config.step_up_for(wanted)?;
+    if asked.is_met(decision::authentication(session), leeway, now) {
+        return None;
+    }
+    let query = form_urlencoded::Serializer::new(String::new())
+        .append_pair("for", wanted)
+        .finish();
+    Some(format!("{LOGIN_PATH}?{query}"))
 }

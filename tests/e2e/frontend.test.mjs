@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 import { chromium } from 'playwright-core';
-import { oidcProvider, scenario } from './harness.mjs';
+import { forge, oidcProvider, request, scenario } from './harness.mjs';
 
 const launch = (profile) =>
   chromium.launchPersistentContext(profile, {
@@ -133,6 +133,36 @@ describe('the page with the fetch wrapper', () => {
     await status(page, 'The API answered 403');
     assert.equal(page.url(), here());
   });
+});
+
+test('an API that wants a stronger sign-in gets one, and the person is back where they were', async () => {
+  const app = await scenario({
+    make: forge,
+    edit: (text) =>
+      text
+        .replace('client_id = "airside-demo"', 'client_id = "airside-forge"')
+        .replace('scopes = ["read:invoices"]', 'scopes = ["read:invoices"]\nacr_values = ["mfa"]'),
+  });
+  try {
+    const page = await browser.newPage();
+    const status = (text) => page.waitForFunction((text) => document.getElementById('status')?.textContent.includes(text), text);
+    const here = `${app.url}/app?year=2026#second`;
+    // The provider does not do it, whatever it is asked for: said once, no loop.
+    await page.goto(here);
+    await status('did not help');
+    const seen = async () => (await request(`${app.provider.url}/seen`)).json()['/authorize'].query;
+    assert.match(await seen(), /acr_values=mfa/);
+    const hint = await page.evaluate(() => fetch('/auth/session?for=/api/invoices/').then((answer) => answer.json()));
+    assert.deepEqual(hint.for, { request: '/api/invoices/', step_up: '/auth/login?for=%2Fapi%2Finvoices%2F' });
+
+    await request(`${app.provider.url}/next`, { method: 'POST', body: JSON.stringify({ id_token: { claims: { acr: 'mfa' } } }) });
+    await page.click('#reload');
+    await status('Signed in as Alice');
+    assert.equal(page.url(), here);
+    assert.equal(await page.locator('#rows tr').count(), 3);
+  } finally {
+    await app.stop();
+  }
 });
 
 test('Chromium follows the logout to oidc-provider and back, and its logout token ends the other browser', async () => {

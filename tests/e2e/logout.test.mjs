@@ -94,7 +94,7 @@ describe('logout at a provider with a revocation endpoint', () => {
   before(async () => {
     app = await scenario({
       make: forge,
-      edit: (text) => text.replace('client_id = "airside-demo"', 'client_id = "airside-forge"'),
+      edit: (text) => text.replace('client_id = "airside-demo"', 'client_id = "airside-forge"\nrefresh = true'),
     });
   });
   after(() => app.stop());

@@ -350,6 +350,17 @@ fn a_hostile_token_costs_no_fetch_unless_it_names_a_provider_and_a_likely_key() 
         "stranger",
     );
     assert!(app.world.http.requests().is_empty());
+    let line = "client_id = \"the-client\"";
+    let strict = App::with(|config| {
+        config.replace(line, &format!("{line}\nid_token_algorithms = [\"EdDSA\"]"))
+    });
+    check(
+        &end(&strict, "j", json!({})),
+        400,
+        "logout_token_signature",
+        "an algorithm that is not on the list",
+    );
+    assert!(strict.world.http.requests().is_empty());
     for number in 0..10 {
         let kid = format!("made-up-{number}");
         let forger = Idp::with_key(ISSUER, airside::jose::Algorithm::Es256, &kid);

@@ -136,7 +136,7 @@ describe('where a request says it is for', () => {
 
 describe('paths that could be read in two ways', () => {
   const INSIDE = ['..', '.', '%2e%2e', '%2E%2e', '.%2e', '%2e', '..;', '..;x=1', '.;', '%2e%2e;x', 'a%2fb', 'a%2Fb', 'a%5cb', 'a%5Cb', 'a\\b', '%2f', '%00', 'a%0d%0ab', '%09', '%7f',
-    '%252e%252e', '%252fx', 'a%255cb', '%2500', '%u002e', '%', '%2', '%zz', 'a#b'];
+    '%252e%252e', '%252fx', 'a%255cb', '%2500', '%u002e', '%', '%2', '%zz'];
   test('are refused on every kind of route, before a credential counts', async () => {
     for (const base of ['/open', '/mine', '/token', '/.well-known']) {
       for (const segment of INSIDE) {
@@ -154,11 +154,13 @@ describe('paths that could be read in two ways', () => {
 
   test('and what is decided on is what is forwarded', async () => {
     for (const segment of ['a', 'a.b', '...', '..a', 'a..', 'a;v=1', ';', '%20', '%e2%82%ac', '100%25', '%41', 'a:b', '~', "!$&'()*+,=@", '%C0%AE']) {
-      for (const target of [`/open/${segment}`, `/open/${segment}/x?y=../%2e%2e/%2f//\\&z=#`.replace('#', '')]) {
+      for (const target of [`/open/${segment}`, `/open/${segment}/x?y=../%2e%2e/%2f//\\&z=`]) {
         const response = await send(app.url, { target });
         assert.equal(response.status, 200, target);
         assert.equal(JSON.parse(response.body).target, target);
       }
+      // The platform cuts off a fragment, before the decision.
+      assert.equal(JSON.parse((await send(app.url, { target: `/open/${segment}#/../token` })).body).target, `/open/${segment}`);
       // Decoded for the decision: an encoded name of a closed route does not open it.
       assert.equal((await send(app.url, { target: `/%74oken/${segment}` })).status, 401, segment);
     }

@@ -15,6 +15,7 @@ mod pages;
 mod par;
 mod policy;
 mod providers;
+mod proxy;
 mod refresh;
 mod refresh_lock;
 mod return_to;

@@ -11,7 +11,7 @@ pub mod login;
 pub mod logout;
 mod revocation;
 pub mod session;
-mod sessions;
+pub(crate) mod sessions;
 pub mod tokens;
 pub mod wheel;
 

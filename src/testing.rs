@@ -5,6 +5,7 @@
 
 pub mod http;
 pub mod idp;
+pub mod session;
 pub mod store;
 
 use std::cell::{Cell, RefCell};

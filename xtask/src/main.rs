@@ -10,6 +10,12 @@ mod build;
 )]
 mod check;
 mod env_file;
+#[cfg(any(test, feature = "doctor"))]
+#[cfg_attr(
+    not(feature = "doctor"),
+    allow(dead_code, reason = "only tests use it then")
+)]
+mod explain;
 mod keys;
 #[cfg(any(test, feature = "doctor"))]
 #[cfg_attr(
@@ -53,6 +59,13 @@ cargo xtask <command>
       --wasm-std auto|rustup|debian   where the target's std comes from (AIRSIDE_WASM_STD)
   check             list everything in airside.toml and spin.toml that does not fit
       --app FILE    another spin.toml; airside.toml is taken from beside it
+  explain           say which route a request takes, by which rule it passes or not, and what the
+                    caller would see; nothing is sent anywhere
+      --path P      path and query; --method M (GET)
+      --token FILE  with the access token in it, which is never printed
+      --jwks FILE   the issuer's key set; without it the signature is not checked
+      --cookie      as a browser, with the token in a session
+      --app FILE    as above
   keys              make the session keys in ./.env where there are none
       --rotate      put a new key in front, keep the ones that opened before
       --print       print a new value for `session_keys` and write nothing
@@ -112,6 +125,7 @@ fn run() -> Result<ExitCode> {
             &workspace,
             keys::Mode::new(options.assertion, &options.key_steps)?,
         )?,
+        "explain" => return explain(&workspace, options),
         "test" => test::run(
             &workspace,
             test::Settings {
@@ -145,9 +159,59 @@ fn check(workspace: &Workspace, app: Option<PathBuf>) -> Result<ExitCode> {
     })
 }
 
-/// Runs this program again, built with the doctor (see Cargo.toml).
 #[cfg(not(feature = "doctor"))]
 fn check(workspace: &Workspace, app: Option<PathBuf>) -> Result<ExitCode> {
+    let mut arguments = vec!["check".into()];
+    push(&mut arguments, "--app", app)?;
+    with_doctor(workspace, &arguments)
+}
+
+#[cfg(feature = "doctor")]
+fn explain(workspace: &Workspace, options: Options) -> Result<ExitCode> {
+    let app = options.app.unwrap_or_else(|| workspace.path("spin.toml"));
+    let question = explain::Question {
+        config: std::fs::read_to_string(app.with_file_name("airside.toml"))?,
+        path: options.path.unwrap_or_else(|| "/".to_owned()),
+        method: options.method.unwrap_or_else(|| "GET".to_owned()),
+        token: options.token.map(std::fs::read_to_string).transpose()?,
+        jwks: options.jwks.map(std::fs::read_to_string).transpose()?,
+        cookie: options.cookie,
+        now: std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)?
+            .as_secs(),
+    };
+    print!("{}", explain::explain(&question)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(not(feature = "doctor"))]
+fn explain(workspace: &Workspace, options: Options) -> Result<ExitCode> {
+    let mut arguments = vec!["explain".into()];
+    push(&mut arguments, "--app", options.app)?;
+    push(&mut arguments, "--token", options.token)?;
+    push(&mut arguments, "--jwks", options.jwks)?;
+    for (name, value) in [("--path", options.path), ("--method", options.method)] {
+        if let Some(value) = value {
+            arguments.extend([name.into(), value.into()]);
+        }
+    }
+    if options.cookie {
+        arguments.push("--cookie".into());
+    }
+    with_doctor(workspace, &arguments)
+}
+
+#[cfg(not(feature = "doctor"))]
+fn push(arguments: &mut Vec<std::ffi::OsString>, name: &str, file: Option<PathBuf>) -> Result<()> {
+    if let Some(file) = file {
+        arguments.extend([name.into(), std::path::absolute(file)?.into()]);
+    }
+    Ok(())
+}
+
+/// Runs this program again, built with the doctor (see Cargo.toml).
+#[cfg(not(feature = "doctor"))]
+fn with_doctor(workspace: &Workspace, arguments: &[std::ffi::OsString]) -> Result<ExitCode> {
     use anyhow::Context;
 
     let mut cargo = workspace.cargo("run");
@@ -158,12 +222,8 @@ fn check(workspace: &Workspace, app: Option<PathBuf>) -> Result<ExitCode> {
         "--features",
         "doctor",
         "--",
-        "check",
     ]);
-    if let Some(app) = app {
-        let app = std::path::absolute(app)?;
-        cargo.arg("--app").arg(app);
-    }
+    cargo.args(arguments);
     let passed = cargo.status().context("cannot start cargo")?.success();
     Ok(if passed {
         ExitCode::SUCCESS
@@ -181,8 +241,13 @@ struct Options {
     host: Option<Host>,
     install: Install,
     key_steps: Vec<keys::Step>,
+    cookie: bool,
+    jwks: Option<PathBuf>,
+    method: Option<String>,
     names: Vec<String>,
+    path: Option<String>,
     port: Option<u16>,
+    token: Option<PathBuf>,
     wasm_std: WasmStd,
 }
 
@@ -197,13 +262,18 @@ impl Options {
                 Short('h') | Long("help") => options.help = true,
                 Long("add") => options.key_steps.push(keys::Step::Add),
                 Long("app") => options.app = Some(arguments.value()?.into()),
+                Long("cookie") => options.cookie = true,
                 Long("host") => options.host = Some(arguments.value()?.parse()?),
+                Long("jwks") => options.jwks = Some(arguments.value()?.into()),
+                Long("method") => options.method = Some(arguments.value()?.string()?),
                 Long("no-install") => options.install = Install::Forbidden,
+                Long("path") => options.path = Some(arguments.value()?.string()?),
                 Long("port") => options.port = Some(arguments.value()?.parse()?),
                 Long("assertion") => options.assertion = true,
                 Long("print") => options.key_steps.push(keys::Step::Print),
                 Long("retire") => options.key_steps.push(keys::Step::Retire),
                 Long("rotate") => options.key_steps.push(keys::Step::Rotate),
+                Long("token") => options.token = Some(arguments.value()?.into()),
                 Long("wasm-std") => options.wasm_std = arguments.value()?.parse()?,
                 Value(name) => options.names.push(name.string()?),
                 other => return Err(other.unexpected().into()),

@@ -171,7 +171,9 @@ fn judge(
     {
         return Err(AccessTokenError::RequiredClaim);
     }
-    let says_access_token = is_at_jwt || shape.kind.is_some();
+    // `client_id` stands for `aud` only where `token_use` is required to say it.
+    let by_claim = shape.kind.is_some() || shape.audience == AudienceClaim::ClientId;
+    let says_access_token = is_at_jwt || by_claim;
     // Nobody says it, and it looks like an ID token: then it counts as one.
     if !says_access_token && kind::has_id_token_claims(token) {
         return Err(AccessTokenError::Typ);

@@ -652,6 +652,13 @@ fn each_key_of_an_issuer_is_enforced() {
     let gate = Gate::new(OP, keys, &client);
     let over = json!({ "aud": null, "token_use": "access" });
     gate.passes("client_id as audience", &sign(&gate, over.clone()));
+    // As Cognito's tokens are, without the preset: nothing but the claim tells.
+    let by_hand = Gate::new(OP, &format!("{keys}\ndanger_any_typ = true"), &client);
+    let untold = by_hand.sign("JWT", &with(&standard, over.clone()));
+    by_hand.passes("without a typ of its own", &untold);
+    let id_token = with(&standard, json!({ "aud": CLIENT, "token_use": "id" }));
+    let id_token = by_hand.sign("JWT", &id_token);
+    by_hand.refuses("ID token", &id_token, (401, "id_token_at_api"));
     let with_aud = sign(&gate, json!({ "token_use": "access" }));
     gate.refuses("with aud", &with_aud, (401, "access_token_claims"));
 

@@ -38,10 +38,11 @@ pub(super) async fn backchannel_logout(
         return Err(Error::LogoutToken(LogoutTokenError::Replayed));
     }
     let revoked = of_logout_token(issuer, token.subject(), token.sid());
-    revocation::revoke(&revoked, instance, ports).await?;
+    let until = now.plus(instance.config.session.absolute);
+    revocation::revoke(&revoked, until, instance, ports).await?;
     // After the marks: a provider that repeats what failed half-way must not be told that it
     // did so before. Two at once do the same twice.
-    revocation::set_used(issuer, token.jti(), instance, ports).await?;
+    revocation::set_used(issuer, token.jti(), token.ends_at(), instance, ports).await?;
     ports.events.emit(&Event {
         code: "backchannel_logout",
         request_id: String::new(),

@@ -56,13 +56,11 @@ async fn log_out(
     require_method(request.method(), "GET, HEAD, POST")?;
     let cookies = Cookies::parse(request.headers())?;
     let session = sessions::peek(&cookies, instance, ports, now).await;
-    let session = match session {
-        Err(Error::SessionStore) => return Err(Error::SessionStore),
-        opened => opened.ok(),
-    };
     if request.method() != http::Method::POST {
-        let Some(session) = session else {
-            return Ok(logged_out());
+        let session = match session {
+            Ok(session) => session,
+            Err(Error::SessionStore) => return Err(Error::SessionStore),
+            Err(_) => return Ok(logged_out()),
         };
         // A copy of a cookie that is dead shows nobody's name. Where that cannot be known, the
         // way out stays open.
@@ -78,8 +76,13 @@ async fn log_out(
         return Err(Error::CrossSite);
     }
     let gone = clear_session(&cookies);
-    let Some(session) = session else {
-        return Ok(see_other(LOGGED_OUT_PATH, gone));
+    let session = match session {
+        Ok(session) => session,
+        // Nobody knows which one; the cookies that lead to it go all the same.
+        Err(error @ Error::SessionStore) => {
+            return Ok(not_recorded("", &error, None, gone, ports));
+        }
+        Err(_) => return Ok(see_other(LOGGED_OUT_PATH, gone)),
     };
     let recorded = sessions::end(&session, instance, ports).await;
     if let Some(provider) = instance.config.provider(&session.provider) {
@@ -88,7 +91,7 @@ async fn log_out(
     let end_session = end_session_url(&session, instance, ports, now).await;
     let end_session = end_session.map(|(url, _)| url);
     if let Err(error) = recorded {
-        return Ok(not_recorded(&session, &error, end_session, gone, ports));
+        return Ok(not_recorded(&session.id, &error, end_session, gone, ports));
     }
     let fields = vec![("session", session.id)];
     ports.events.emit(&Event {
@@ -104,7 +107,7 @@ async fn log_out(
 /// a copy of them would still do once the store is back. Says so, and offers the way on that a
 /// redirect would have taken.
 fn not_recorded(
-    session: &Session,
+    session: &str,
     cause: &Error,
     end_session: Option<String>,
     gone: Vec<http::HeaderValue>,
@@ -117,7 +120,7 @@ fn not_recorded(
         request_id: request_id.clone(),
         fields: vec![
             ("cause", cause.code().to_owned()),
-            ("session", session.id.clone()),
+            ("session", session.to_owned()),
         ],
     });
     let mut response = page::render(&Page {

@@ -6,10 +6,12 @@
 
 use crate::endpoint::instance::Instance;
 use crate::endpoint::random;
+use crate::endpoint::tokens::expire_while;
 use crate::error::Error;
 use crate::ports::{Event, Ports};
 use crate::session::Session;
 use crate::session::revocation::{Mark, Revoked, WATERMARK, logout_token_key, of_session};
+use crate::time::UnixTime;
 
 /// Refuses a session that was revoked. One read of the store while no session at all was
 /// revoked since the last look at this one.
@@ -68,13 +70,15 @@ pub(crate) async fn end(
     ports: Ports<'_>,
 ) -> Result<(), Error> {
     let revoked = Revoked::Session { id: &session.id };
-    if instance.config.session.skip_revocation {
+    let limits = &instance.config.session;
+    let until = session.ends_at_last(limits);
+    if limits.skip_revocation {
         return match &session.record {
-            Some(_) => set(&revoked.key(), instance, ports).await,
+            Some(_) => set_until(&revoked.key(), until, instance, ports).await,
             None => Ok(()),
         };
     }
-    revoke(&[revoked], instance, ports).await
+    revoke(&[revoked], until, instance, ports).await
 }
 
 /// Lets a new session know the marks of its person, which are about former sessions.
@@ -109,12 +113,14 @@ pub(crate) async fn note_at_login(
     Ok(())
 }
 
-/// Ends what `revoked` names, on every machine that shares the store.
+/// Ends what `revoked` names, on every machine that shares the store. No session of it lives
+/// longer than `until`.
 ///
 /// # Errors
 /// [`Error::RevocationUnavailable`], [`Error::Internal`]; then it may have ended or not.
 pub(crate) async fn revoke(
     revoked: &[Revoked<'_>],
+    until: UnixTime,
     instance: &Instance,
     ports: Ports<'_>,
 ) -> Result<(), Error> {
@@ -122,10 +128,11 @@ pub(crate) async fn revoke(
         return Ok(());
     }
     for one in revoked {
-        set(&one.key(), instance, ports).await?;
+        set_until(&one.key(), until, instance, ports).await?;
     }
-    // Last: who reads the new watermark must find the marks.
-    set(WATERMARK, instance, ports).await
+    // Last: who reads the new watermark must find the marks. There is one, for ever.
+    let value = Mark::value(random(ports)?, WATERMARK, &instance.ring);
+    set(WATERMARK, &value, ports).await
 }
 
 /// True when the logout token `jti` of `issuer` was used before.
@@ -136,17 +143,18 @@ pub(crate) async fn is_used(issuer: &str, jti: &str, ports: Ports<'_>) -> Result
     Ok(get(&logout_token_key(issuer, jti), ports).await?.is_some())
 }
 
-/// Remembers the logout token `jti` of `issuer` as used.
+/// Remembers the logout token `jti` of `issuer`, good until `until`, as used.
 ///
 /// # Errors
 /// [`Error::RevocationUnavailable`], [`Error::Internal`].
 pub(crate) async fn set_used(
     issuer: &str,
     jti: &str,
+    until: UnixTime,
     instance: &Instance,
     ports: Ports<'_>,
 ) -> Result<(), Error> {
-    set(&logout_token_key(issuer, jti), instance, ports).await
+    set_until(&logout_token_key(issuer, jti), until, instance, ports).await
 }
 
 async fn mark(
@@ -175,8 +183,28 @@ async fn get(key: &str, ports: Ports<'_>) -> Result<Option<Vec<u8>>, Error> {
     value.map_err(|_| Error::RevocationUnavailable)
 }
 
-async fn set(key: &str, instance: &Instance, ports: Ports<'_>) -> Result<(), Error> {
-    let value = Mark::value(random(ports)?, key, &instance.ring);
-    let done = ports.key_value.set(key, &value).await;
+/// Writes a mark that nobody needs after `until`: the wheel takes it then, unless a later mark
+/// has taken its place.
+async fn set_until(
+    key: &str,
+    until: UnixTime,
+    instance: &Instance,
+    ports: Ports<'_>,
+) -> Result<(), Error> {
+    let id = random(ports)?;
+    let registered = expire_while(key, &id, until, instance, ports).await;
+    if let Err(error) = registered {
+        // That a session ends counts more than the room that its mark takes.
+        ports.events.emit(&Event {
+            code: "mark_stays",
+            request_id: String::new(),
+            fields: vec![("cause", error.code().to_owned()), ("key", key.to_owned())],
+        });
+    }
+    set(key, &Mark::value(id, key, &instance.ring), ports).await
+}
+
+async fn set(key: &str, value: &[u8], ports: Ports<'_>) -> Result<(), Error> {
+    let done = ports.key_value.set(key, value).await;
     done.map_err(|_| Error::RevocationUnavailable)
 }

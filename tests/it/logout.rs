@@ -225,6 +225,7 @@ fn the_tokens_are_revoked_at_the_provider_and_nobody_waits_for_one_that_is_down(
     tokens.world.http.json(&revoke, "");
     let app = App::refreshing();
     app.connect_tokens("revoke", Rc::clone(&tokens));
+    app.connect_tokens("expire", Rc::clone(&tokens));
     app.log_in();
     app.world.events.take();
     assert_eq!(post(&app, &SAME).status(), 303);

@@ -5,8 +5,11 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Waker};
 
+use airside::encoding::base64url_encode;
 use airside::endpoint::{self, Instance};
+use airside::ports::KeyValue;
 use airside::session::revocation::WATERMARK;
+use airside::testing::block_on;
 use http::{Method, Response};
 
 use crate::app::{App, check, code, location};
@@ -136,6 +139,7 @@ fn a_logout_that_cannot_be_recorded_says_so_and_still_takes_the_cookies() {
     app.log_in();
     let copy = sealed(&app);
     app.connect_tokens("revoke", Rc::new(App::new()));
+    app.connect_tokens("expire", Rc::new(App::new()));
     app.world.key_value.set_broken(true);
     app.world.events.take();
     let response = log_out(&app);
@@ -273,4 +277,32 @@ fn a_request_that_looks_while_a_logout_writes_does_not_keep_the_session_alive() 
         with_cookie(&app, &machine, &copy);
     }
     assert_eq!(with_cookie(&app, &machine, &copy), REVOKED);
+}
+
+#[test]
+fn the_wheel_takes_a_mark_when_its_session_would_be_over_in_any_case() {
+    let app = App::new();
+    let tokens = Rc::new(App::new());
+    app.connect_tokens("expire", Rc::clone(&tokens));
+    app.log_in();
+    let over = (app.world.now().as_secs() + 24 * 3_600) / 3_600 + 1;
+    log_out(&app);
+    let read = |app: &App, key: &str| block_on(app.world.key_value.get(key)).expect("store");
+    let is_mark = |key: &String| key.starts_with(MARKS) && key != WATERMARK;
+    let keys = app.world.key_value.keys();
+    let mark = keys.iter().find(|key| is_mark(key)).expect("mark");
+    let value = read(&app, mark).expect("value");
+    // By its own id: an older entry does not take a later mark.
+    let entry = format!("{}.{mark}", base64url_encode(&value[..12]));
+    let slot = read(&tokens, &format!("airside/wheel/{over}/1"));
+    assert_eq!(slot, Some(entry.into_bytes()));
+    assert!(!app.world.events.codes().contains(&"mark_stays"));
+
+    // Without the wheel the session ends all the same.
+    let app = App::new();
+    app.log_in();
+    let copy = sealed(&app);
+    log_out(&app);
+    assert!(app.world.events.codes().contains(&"mark_stays"));
+    assert_eq!(with_cookie(&app, &app.instance, &copy), REVOKED);
 }

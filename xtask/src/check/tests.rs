@@ -230,7 +230,7 @@ fn problems_of_both_files_are_listed_in_one_run() {
         [
             "session.idel_seconds",
             "upstreams.invoices.url",
-            "routes[2].access",
+            "routes[3].access",
             "[[trigger.http]]"
         ]
     );

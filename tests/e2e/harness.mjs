@@ -119,11 +119,14 @@ export function demoToken(provider, ...args) {
 
 /**
  * Starts the gateway with the manifest and configuration at the top of the repository, laid on
- * the given providers. `edit` changes the text of airside.toml; `origins` are reachable wherever
- * the provider is. With `shares`, another gateway, it is one more machine of the same site: on a port
- * of its own, with the same session keys and the same store.
+ * the given providers. `edit` changes the text of airside.toml and `manifest` that of spin.toml;
+ * `origins` are reachable wherever the provider is. With `shares`, another gateway, it is one more
+ * machine of the same site: on a port of its own, with the same session keys and the same store.
  */
-export async function gateway({ port, provider, upstreamUrl, edit = (text) => text, origins = [], secret = SECRET, args = [], shares }) {
+export async function gateway({
+  port, provider, upstreamUrl, edit = (text) => text, manifest = (text) => text, origins = [], secret = SECRET,
+  env: more = {}, args = [], shares,
+}) {
   const folder = mkdtempSync(join(tmpdir(), 'airside-e2e-'));
   const place = (text) =>
     text
@@ -133,12 +136,12 @@ export async function gateway({ port, provider, upstreamUrl, edit = (text) => te
       .replaceAll('target/wasm32-wasip2/release', wasm);
   const read = (name) => place(readFileSync(join(root, name), 'utf8'));
   const reachable = [provider, ...origins].map((origin) => `"${origin}"`).join(', ');
-  writeFileSync(join(folder, 'spin.toml'), read('spin.toml').replaceAll(`"${provider}"`, reachable));
+  writeFileSync(join(folder, 'spin.toml'), manifest(read('spin.toml').replaceAll(`"${provider}"`, reachable)));
   writeFileSync(join(folder, 'airside.toml'), edit(read('airside.toml')));
   const store = join(shares?.folder ?? folder, '.spin/airside.db');
   writeFileSync(join(folder, 'runtime-config.toml'), read('runtime-config.toml').replace('.spin/airside.db', store));
   const keys = shares?.keys ?? `e2e:${randomBytes(32).toString('base64url')}`;
-  const env = { SPIN_VARIABLE_SESSION_KEYS: keys, SPIN_VARIABLE_CLIENT_SECRET: secret };
+  const env = { SPIN_VARIABLE_SESSION_KEYS: keys, SPIN_VARIABLE_CLIENT_SECRET: secret, ...more };
   const listen = `127.0.0.1:${port}`;
   const files = ['--runtime-config', join(folder, 'runtime-config.toml')];
   const process_ =
@@ -157,6 +160,7 @@ export async function gateway({ port, provider, upstreamUrl, edit = (text) => te
     ...process_,
     url: `http://127.0.0.1:${port}`,
     folder,
+    /** The session keys: with them a test can seal what only airside should. */
     keys,
     stop: async () => {
       const code = await process_.stop();
@@ -167,7 +171,7 @@ export async function gateway({ port, provider, upstreamUrl, edit = (text) => te
 }
 
 /** The usual scenario: demo provider, sample upstream and gateway. */
-export async function scenario({ providerArgs = [], edit = (text) => text, make = demoProvider, more = [], args } = {}) {
+export async function scenario({ providerArgs = [], edit = (text) => text, manifest, env, make = demoProvider, more = [], args } = {}) {
   const port = await freePort();
   const own = `http://127.0.0.1:${port}`;
   const provider = await make(own, ...providerArgs);
@@ -176,7 +180,7 @@ export async function scenario({ providerArgs = [], edit = (text) => text, make 
   const origins = others.map((other) => other.url);
   const back = await upstream();
   const laid = (text) => edit(text, ...origins);
-  const gate = await gateway({ port, provider: provider.url, upstreamUrl: back.url, edit: laid, origins, args });
+  const gate = await gateway({ port, provider: provider.url, upstreamUrl: back.url, edit: laid, manifest, origins, env, args });
   return {
     gate,
     provider,

@@ -4,6 +4,12 @@
 //! all of them open.
 
 mod assertion;
+#[cfg(any(test, feature = "doctor"))]
+#[cfg_attr(
+    not(feature = "doctor"),
+    allow(dead_code, reason = "only tests use it then")
+)]
+pub(crate) mod client;
 
 use anyhow::{Result, anyhow, bail};
 use ct_codecs::{Base64UrlSafeNoPadding, Encoder, Hex};
@@ -99,6 +105,14 @@ pub(crate) const SESSION_KEYS: &str = "SPIN_VARIABLE_SESSION_KEYS";
 
 /// The variable of the client secret.
 pub(crate) const CLIENT_SECRET: &str = "SPIN_VARIABLE_CLIENT_SECRET";
+
+/// The variable of the private key of `private_key_jwt`.
+#[cfg(any(test, feature = "doctor"))]
+#[cfg_attr(
+    not(feature = "doctor"),
+    allow(dead_code, reason = "only tests use it then")
+)]
+pub(crate) const CLIENT_KEY: &str = "SPIN_VARIABLE_CLIENT_KEY";
 
 /// How many older keys stay at a rotation: the one that sealed the running sessions.
 const KEPT: usize = 1;

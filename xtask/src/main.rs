@@ -71,6 +71,8 @@ cargo xtask <command>
       --print       print a new value for `session_keys` and write nothing
       --assertion   the same for the keys that sign assertions to upstreams, with --print, or:
       --add         publish a new one, --rotate let it sign, --retire drop the others
+      --client ALG  the same for the private key of `private_key_jwt` (ES256, EdDSA, RS256),
+                    with --print or --rotate; prints its public half
   bench             what the gate costs: four rows, as ratios of one run
       --port N, --host devhost|spin   as above
   tidy              check the rules about the sources that no compiler checks
@@ -121,10 +123,13 @@ fn run() -> Result<ExitCode> {
             )?;
         }
         "check" => return check(&workspace, options.app),
-        "keys" => keys::run(
-            &workspace,
-            keys::Mode::new(options.assertion, &options.key_steps)?,
-        )?,
+        "keys" => {
+            let mode = keys::Mode::new(options.assertion, &options.key_steps)?;
+            match options.client {
+                Some(algorithm) => return client_key(&workspace, mode, &algorithm),
+                None => keys::run(&workspace, mode)?,
+            }
+        }
         "explain" => return explain(&workspace, options),
         "test" => test::run(
             &workspace,
@@ -209,6 +214,25 @@ fn push(arguments: &mut Vec<std::ffi::OsString>, name: &str, file: Option<PathBu
     Ok(())
 }
 
+#[cfg(feature = "doctor")]
+fn client_key(workspace: &Workspace, mode: keys::Mode, algorithm: &str) -> Result<ExitCode> {
+    keys::client::run(workspace, mode, algorithm)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(not(feature = "doctor"))]
+fn client_key(workspace: &Workspace, mode: keys::Mode, algorithm: &str) -> Result<ExitCode> {
+    let mode = match mode {
+        keys::Mode::Assertion(_) => Some("--assertion"),
+        keys::Mode::Ensure => None,
+        keys::Mode::Print => Some("--print"),
+        keys::Mode::Rotate => Some("--rotate"),
+    };
+    let arguments = ["keys", "--client", algorithm].into_iter().chain(mode);
+    let arguments: Vec<std::ffi::OsString> = arguments.map(Into::into).collect();
+    with_doctor(workspace, &arguments)
+}
+
 /// Runs this program again, built with the doctor (see Cargo.toml).
 #[cfg(not(feature = "doctor"))]
 fn with_doctor(workspace: &Workspace, arguments: &[std::ffi::OsString]) -> Result<ExitCode> {
@@ -237,6 +261,7 @@ fn with_doctor(workspace: &Workspace, arguments: &[std::ffi::OsString]) -> Resul
 struct Options {
     app: Option<PathBuf>,
     assertion: bool,
+    client: Option<String>,
     help: bool,
     host: Option<Host>,
     install: Install,
@@ -262,6 +287,7 @@ impl Options {
                 Short('h') | Long("help") => options.help = true,
                 Long("add") => options.key_steps.push(keys::Step::Add),
                 Long("app") => options.app = Some(arguments.value()?.into()),
+                Long("client") => options.client = Some(arguments.value()?.string()?),
                 Long("cookie") => options.cookie = true,
                 Long("host") => options.host = Some(arguments.value()?.parse()?),
                 Long("jwks") => options.jwks = Some(arguments.value()?.into()),

@@ -4,6 +4,8 @@
 //     [--api URL] [--id-token-alg RS256] [--access-token-alg RS256]
 //     [--access-token-format jwt|opaque] [--access-token-seconds 300]
 //     [--skip-consent] [--userinfo-claims] [--backchannel sid|sub] [--upstream-api URL]
+//     [--require-par] [--client-jwk JSON] [--assertion-audience issuer|token_endpoint]
+//     [--assertion-seconds 60]
 //
 // Prints `Serving http://127.0.0.1:PORT` (the issuer) when ready. Loopback only, no passwords,
 // everything in memory.
@@ -11,7 +13,11 @@
 // - Clients: `airside-basic` (client_secret_basic), `airside-post` (client_secret_post),
 //   `airside-public` (none, the gateway's redirect URIs), `airside-native` (none, any port of
 //   `http://127.0.0.1/callback`), `airside-machine` (client_credentials), `airside-gate`
-//   (client_credentials and token exchange; may introspect every token, as all clients may).
+//   (client_credentials and token exchange; may introspect every token, as all clients may),
+//   `airside-jwt` (private_key_jwt, keys from `jwks_uri` at the gateway), `airside-jwt-inline`
+//   (the same with the public key of `--client-jwk`).
+// - Client assertions need exactly the `aud` of `--assertion-audience` and may live as long as
+//   `--assertion-seconds`.
 // - `--upstream-api` is another resource, whose access tokens are always JWTs.
 // - Token exchange (RFC 8693) takes access tokens that are opaque, for the resource asked for.
 // - Access tokens are JWTs for the API when `resource` names it (RFC 8707), opaque otherwise;
@@ -53,8 +59,11 @@ const options = readOptions(
     'access-token-seconds': '300',
     backchannel: '',
     'upstream-api': '',
+    'assertion-audience': 'issuer',
+    'assertion-seconds': '60',
+    'client-jwk': '',
   },
-  { repeated: ['gateway'], flags: ['skip-consent', 'userinfo-claims'] },
+  { repeated: ['gateway'], flags: ['skip-consent', 'userinfo-claims', 'require-par'] },
 );
 const gateways = options.gateway ?? ['http://127.0.0.1:3000'];
 const secret = options['client-secret'];
@@ -74,7 +83,12 @@ if (!Number.isSafeInteger(accessTokenSeconds) || accessTokenSeconds < 1) {
   stop('--access-token-seconds is a number of seconds');
 }
 
+if (!['issuer', 'token_endpoint'].includes(options['assertion-audience'])) {
+  stop('--assertion-audience is issuer or token_endpoint');
+}
+
 const { server, origin: issuer } = await listen(options.port);
+const assertionAudience = options['assertion-audience'] === 'issuer' ? issuer : `${issuer}/token`;
 const provider = new Provider(issuer, {
   clients: clients(),
   jwks: { keys: await Promise.all(ALGORITHMS.map(signingKey)) },
@@ -84,8 +98,11 @@ const provider = new Provider(issuer, {
   // package keeps to it only where the access token opens userinfo, that is without `resource`.
   conformIdTokenClaims: options['userinfo-claims'] ?? false,
   enabledJWA: { idTokenSigningAlgValues: ALGORITHMS },
-  // The package's own refuses to post to loopback, where the gateways are.
-  fetch: (url, { dispatcher, ...rest }) => globalThis.fetch(url, rest),
+  // The package's own refuses loopback, where the gateways are, and is not patient.
+  fetch: (url, { dispatcher, ...rest }) =>
+    globalThis.fetch(url, { ...rest, signal: AbortSignal.timeout(20_000) }),
+  assertJwtClientAuthClaimsAndHeader,
+  clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'],
   findAccount,
   features: {
     backchannelLogout: { enabled: options.backchannel !== '' },
@@ -97,6 +114,10 @@ const provider = new Provider(issuer, {
       getResourceServerInfo,
       // A client may leave `resource` out at the token endpoint when it named one before.
       useGrantedResource: () => true,
+    },
+    pushedAuthorizationRequests: {
+      enabled: true,
+      requirePushedAuthorizationRequests: options['require-par'] ?? false,
     },
     revocation: { enabled: true },
     rpInitiatedLogout: { enabled: true, logoutSource, postLogoutSuccessSource },
@@ -119,6 +140,19 @@ const provider = new Provider(issuer, {
 });
 provider.on('backchannel.error', (_ctx, error) => console.error(error));
 provider.on('server_error', (_ctx, error) => console.error(error));
+// One line for each request in which a client proves itself, for tests to read.
+for (const event of ['grant.success', 'grant.error', 'pushed_authorization_request.success', 'pushed_authorization_request.error']) {
+  provider.on(event, (ctx, error) => {
+    const { client_id, client_assertion } = ctx.oidc.params ?? {};
+    const cause = error instanceof Error ? { error: error.message, detail: error.error_detail ?? error.error_description } : {};
+    const code = `provider_${event}`;
+    const authentication = ctx.oidc.client?.clientAuthMethod;
+    const claims = client_assertion && JSON.parse(Buffer.from(client_assertion.split('.')[1], 'base64url'));
+    const header = client_assertion && JSON.parse(Buffer.from(client_assertion.split('.')[0], 'base64url'));
+    const refresh_token = ctx.body?.refresh_token !== undefined;
+    console.error(JSON.stringify({ code, client_id, authentication, claims, header, refresh_token, ...cause }));
+  });
+}
 
 provider.registerGrantType(TOKEN_EXCHANGE, exchange, [
   'requested_token_type', 'resource', 'scope', 'subject_token', 'subject_token_type',
@@ -169,7 +203,9 @@ function clients() {
     }),
   };
   const none = { token_endpoint_auth_method: 'none' };
+  const assertion = { ...web, token_endpoint_auth_method: 'private_key_jwt' };
   const registered = [
+    { ...assertion, client_id: 'airside-jwt', jwks_uri: `${gateways[0]}/auth/client-jwks.json` },
     { ...web, ...none, client_id: 'airside-public' },
     {
       ...web,
@@ -180,6 +216,10 @@ function clients() {
       post_logout_redirect_uris: [],
     },
   ];
+  if (options['client-jwk'] !== '') {
+    const jwks = { keys: [JSON.parse(options['client-jwk'])] };
+    registered.push({ ...assertion, client_id: 'airside-jwt-inline', jwks });
+  }
   if (secret !== '') {
     const method = (name) => ({ client_secret: secret, token_endpoint_auth_method: name });
     registered.push(
@@ -202,6 +242,16 @@ function clients() {
     );
   }
   return registered;
+}
+
+/** Stricter than the package: one `aud`, as providers that want another refuse it. */
+function assertJwtClientAuthClaimsAndHeader(_ctx, claims) {
+  if (claims.aud !== assertionAudience) {
+    throw new errors.InvalidClientAuth(`aud must be ${assertionAudience}`);
+  }
+  if (claims.exp - claims.iat > Number(options['assertion-seconds'])) {
+    throw new errors.InvalidClientAuth('the assertion lives too long');
+  }
 }
 
 async function signingKey(alg) {

@@ -29,7 +29,7 @@ fn config() -> String {
         &route(
             "/told/*",
             "told",
-            "cors = { origins = [\"https://spa.example\"] }\nmax_body_bytes = 10",
+            "cors = { origins = [\"https://spa.example\"], methods = [\"PUT\"] }\nmax_body_bytes = 10",
         ),
         &route("/other/*", "other", "upstream_path = \"/v2/*\""),
         &route("/bound/*", "bound", "upstream_path = \"/v2/*\""),
@@ -243,10 +243,14 @@ fn a_body_is_judged_only_for_who_may_pass() {
 #[test]
 fn a_preflight_is_answered_for_the_route_of_its_method_alone() {
     let gate = Gate::new();
-    let ask = |target, origin| {
-        let headers = [("origin", origin), ("access-control-request-method", "PUT")];
+    let ask_for = |method, target, origin| {
+        let headers = [
+            ("origin", origin),
+            ("access-control-request-method", method),
+        ];
         gate.answered(&head("OPTIONS", target, &headers))
     };
+    let ask = |target, origin| ask_for("PUT", target, origin);
     let good = ask("/told/x", "https://spa.example");
     assert_eq!(good.status(), 204);
     assert!(
@@ -261,6 +265,8 @@ fn a_preflight_is_answered_for_the_route_of_its_method_alone() {
             .headers()
             .contains_key("access-control-allow-origin")
     );
+    let other = ask_for("DELETE", "/told/x", "https://spa.example");
+    assert_eq!(found(&other), (403, Some("cors_refused")));
     let closed = ask("/other/x", "https://spa.example");
     assert_eq!(found(&closed), (401, Some("no_credential")));
     assert_eq!(

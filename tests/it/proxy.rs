@@ -25,7 +25,7 @@ fn config() -> String {
          [upstreams.told]\nurl = \"https://told.internal\"\nassertion = true\n\
          [upstreams.other]\nurl = \"https://other.internal\"\nassertion = true\n\
          [upstreams.bound]\nurl = \"https://bound.internal\"\nassertion = true\n\
-         assertion_binding = true\nassertion_audience = \"urn:bound\"\n",
+         assertion_binding = true\nassertion_audience = \"https://told.internal\"\n",
         &route(
             "/told/*",
             "told",
@@ -181,8 +181,10 @@ fn an_assertion_is_never_another_ones_nor_for_another_upstream() {
 fn a_bound_assertion_names_method_and_url_of_the_upstream() {
     let gate = Gate::new();
     let token = gate.token("alice", 600);
+    // Of the same audience, and not bound.
+    assert!(gate.assertion("/told/x", &token).1.get("htu").is_none());
     let (first, claims) = gate.assertion("/bound/x?secret", &token);
-    assert_eq!(claims["aud"], "urn:bound");
+    assert_eq!(claims["aud"], "https://told.internal");
     assert_eq!(
         (&claims["htm"], &claims["htu"]),
         (&json!("GET"), &json!("https://bound.internal/v2/x"))

@@ -80,6 +80,11 @@ export async function start(command, args, { env = {}, cwd } = {}) {
       child.kill('SIGTERM');
       return exited;
     },
+    /** As a machine that loses its power. */
+    kill: async () => {
+      child.kill('SIGKILL');
+      return exited;
+    },
   };
 }
 
@@ -194,7 +199,7 @@ export async function scenario({ providerArgs = [], edit = (text) => text, manif
   };
 }
 
-const agent = new http.Agent({ keepAlive: true, maxSockets: 128 });
+const agent = new http.Agent({ keepAlive: true, maxSockets: 256 });
 
 /** One request, exactly as told; redirects are not followed. */
 export function request(url, { method = 'GET', headers = {}, body, path } = {}) {

@@ -26,6 +26,7 @@
 // which keys are published (see `jwks` in mint.mjs), `POST /outage` with {"/jwks": 503} makes
 // paths fail, {} mends them; `POST /rotate` makes new keys.
 // To machines it answers as machine.mjs says: `/introspect`, and `/token` for other grants.
+// With `offline_access` there are refresh tokens: see rotation.mjs, which has paths of its own.
 // `GET /hits` counts the requests by path, `GET /seen` has the last one of each.
 
 import { createHash, randomBytes } from 'node:crypto';
@@ -35,6 +36,7 @@ import { machine } from './machine.mjs';
 import {
   PERSON, accessToken, atHash, generateKeys, idToken, jwks, logoutToken, mint, overlay, userInfo,
 } from './mint.mjs';
+import { rotation } from './rotation.mjs';
 
 const options = readOptions(
   {
@@ -90,6 +92,7 @@ function authority(issuer) {
   const hits = new Map();
   const seen = new Map();
   const machines = machine();
+  const refreshTokens = rotation();
   let keys = firstKeys;
   let metadata = {};
   let next = {};
@@ -111,6 +114,8 @@ function authority(issuer) {
       return { body: jwks(keys, published) };
     }
     const told = () => JSON.parse(body || '{}');
+    const steered = await refreshTokens.answer(`${method} ${url.pathname}`, told);
+    if (steered !== undefined) return steered;
     switch (`${method} ${url.pathname}`) {
       case 'GET /.well-known/openid-configuration':
         return { body: overlay(discovery(issuer), metadata) };
@@ -124,8 +129,14 @@ function authority(issuer) {
         return authorize(url.searchParams);
       case 'POST /token': {
         const form = new URLSearchParams(body);
-        const codes = form.get('grant_type') === 'authorization_code';
-        return codes ? token(headers, form) : machines.grant(form);
+        switch (form.get('grant_type')) {
+          case 'authorization_code':
+            return token(headers, form);
+          case 'refresh_token':
+            return refreshTokens.refresh(request, form, refreshed);
+          default:
+            return machines.grant(form);
+        }
       }
       case 'POST /introspect':
         return machines.introspect(new URLSearchParams(body));
@@ -219,8 +230,19 @@ function authority(issuer) {
       id_token: mint(keys, idToken(issuer, clientId, query.get('nonce'), hash), described(id)),
     };
     granted.set(access_token, { clientId, ...login.userinfo });
+    if (query.get('scope')?.split(' ').includes('offline_access')) {
+      right.refresh_token = refreshTokens.begin({ clientId, nonce: query.get('nonce') });
+    }
     const body = overlay(right, login.token ?? {});
     return { status, headers: { 'cache-control': 'no-store' }, body };
+  }
+
+  /** What a refresh gives: tokens of the same person, who has another name by now. */
+  function refreshed({ clientId, nonce }) {
+    const access_token = mint(keys, base, {});
+    const claims = { name: 'Alice Renamed', auth_time: null };
+    const id = idToken(issuer, clientId, nonce, atHash(undefined, access_token));
+    return { access_token, token_type: 'Bearer', expires_in: 300, id_token: mint(keys, id, { claims }) };
   }
 
   function userinfo(headers) {

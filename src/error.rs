@@ -519,6 +519,9 @@ impl Error {
             Error::Tokens(TokensError::NotAllowed) => {
                 "allowed_outbound_hosts of this component lacks http://tokens.spin.internal"
             }
+            Error::Refresh(RefreshError::Store) => {
+                "the key-value store must answer, and have counters (wasi:keyvalue/atomics)"
+            }
             Error::Tokens(TokensError::Reply) => "session_keys must be the same in all components",
             Error::Account(RequirementError::EssentialClaim) => {
                 "the provider does not send a claim of `essential_claims`: check its scopes, or set userinfo = true"

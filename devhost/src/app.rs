@@ -7,6 +7,7 @@ use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use http::Request;
@@ -42,6 +43,8 @@ pub struct Settings {
     pub reuse: Reuse,
     /// Where compiled components are kept.
     pub cache: PathBuf,
+    /// How far components' wall clock runs ahead.
+    pub clock_ahead: Duration,
     /// What happens to the output of components.
     pub output: Output,
 }
@@ -113,6 +116,7 @@ impl App {
                     forbidden: Forbidden::default(),
                 },
                 environment: component.environment,
+                clock_ahead: settings.clock_ahead,
                 output: settings.output,
                 files: mount.as_ref().map(|folder| folder.path().to_path_buf()),
             };

@@ -57,6 +57,7 @@ async fn serve(options: Options) -> Result<()> {
         key_value: options.key_value,
         reuse: options.reuse,
         cache,
+        clock_ahead: options.clock_ahead,
         output: options.output,
     };
     let listener = TcpListener::bind(options.listen)

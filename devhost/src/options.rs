@@ -30,6 +30,8 @@ pub struct Options {
     pub reuse: Reuse,
     /// Where compiled components are kept; by default below the manifest's folder.
     pub cache_dir: Option<PathBuf>,
+    /// How far components' wall clock runs ahead.
+    pub clock_ahead: Duration,
     /// What happens to the output of components.
     pub output: Output,
     /// Where the counters are written at the end.
@@ -50,6 +52,7 @@ Usage: airside-devhost [options]
   --max-instance-concurrent-reuse-count N    requests at once per instance [16]
   --idle-instance-timeout TIME               such as 500ms or 1s [1s]
   --cache-dir FOLDER                         compiled components [.spin/devhost-cache]
+  --clock-ahead TIME                         the wall clock that components see runs ahead
   --quiet                                    without the output of components
   --stats FILE                               write counters as JSON at the end
 ";
@@ -69,6 +72,7 @@ impl Options {
             key_value: key_value::Kind::File,
             reuse: Reuse::default(),
             cache_dir: None,
+            clock_ahead: Duration::ZERO,
             output: Output::Shown,
             stats: None,
         };
@@ -98,6 +102,9 @@ impl Options {
                     options.reuse.idle_timeout = time(&parser.value()?.string()?)?;
                 }
                 Long("cache-dir") => options.cache_dir = Some(parser.value()?.into()),
+                Long("clock-ahead") => {
+                    options.clock_ahead = time(&parser.value()?.string()?)?;
+                }
                 Long("quiet") => options.output = Output::Dropped,
                 Long("stats") => options.stats = Some(parser.value()?.into()),
                 Long("help") | Short('h') => return Ok(None),

@@ -105,6 +105,7 @@ async fn get_token(mut arguments: lexopt::Parser) -> Result<()> {
         scope: "openid profile email".to_owned(),
     };
     let (mut member, mut machine, mut alg) = ("access_token", false, None);
+    let mut count = 1_u32;
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("provider") => wish.provider = arguments.value()?.parse()?,
@@ -113,6 +114,7 @@ async fn get_token(mut arguments: lexopt::Parser) -> Result<()> {
             Long("audience") => wish.audience = Some(arguments.value()?.parse()?),
             Long("scope") => wish.scope = arguments.value()?.parse()?,
             Long("alg") => alg = Some(arguments.value()?.string()?.to_ascii_lowercase()),
+            Long("count") => count = arguments.value()?.parse()?,
             Long("id-token") => member = "id_token",
             Long("refresh-token") => member = "refresh_token",
             Long("json") => member = "",
@@ -127,13 +129,21 @@ async fn get_token(mut arguments: lexopt::Parser) -> Result<()> {
             (false, None) => "airside-public".to_owned(),
         };
     }
+    for _ in 0..count {
+        print_token(&wish, member, machine).await?;
+    }
+    Ok(())
+}
+
+/// Gets what `wish` says and prints its `member`, or all of it where that is empty.
+async fn print_token(wish: &Wish, member: &str, machine: bool) -> Result<()> {
     let answer = match machine {
         true => {
             let secret = secret_from_environment()?
                 .with_context(|| format!("the machine's secret is missing ({SECRET_VARIABLE})"))?;
-            token::get_for_machine(&wish, &secret).await?
+            token::get_for_machine(wish, &secret).await?
         }
-        false => token::get(&wish).await?,
+        false => token::get(wish).await?,
     };
     if member.is_empty() {
         println!("{}", serde_json::Value::Object(answer));
@@ -188,4 +198,5 @@ airside-demo upstream [--listen 127.0.0.1:3002]
 airside-demo token [--provider http://127.0.0.1:3001] [--user alice|bob|carol]
                    [--audience AUDIENCE] [--scope 'openid profile email'] [--alg ALG]
                    [--id-token | --refresh-token | --json] [--client-id ID] [--machine]
-    Signs in with the code flow and prints a token. --machine uses client_credentials.";
+                   [--count N]
+    Signs in with the code flow and prints a token, N times if told so. --machine uses client_credentials.";

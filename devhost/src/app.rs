@@ -47,6 +47,8 @@ pub struct Settings {
     pub clock_ahead: Duration,
     /// What happens to the output of components.
     pub output: Output,
+    /// Whether instructions are counted.
+    pub instructions: bool,
 }
 
 /// A running application.
@@ -87,7 +89,7 @@ impl App {
         let providers = Arc::new(providers);
         let client = outbound::client(runtime.connection_pooling);
         let chain = Arc::new(OnceLock::new());
-        let engine = engine(&settings.cache)?;
+        let engine = engine(&settings.cache, settings.instructions)?;
         let compiled = compile(&engine, &manifest.components)?;
 
         let mut services = BTreeMap::new();
@@ -165,13 +167,15 @@ impl Chain for Chained {
     }
 }
 
-fn engine(cache: &Path) -> Result<Engine> {
+fn engine(cache: &Path, instructions: bool) -> Result<Engine> {
     fs::create_dir_all(cache).with_context(|| cache.display().to_string())?;
     let mut caching = CacheConfig::new();
     caching.with_directory(fs::canonicalize(cache)?);
     let caching = Cache::new(caching).map_err(|error| anyhow!("the cache: {error:#}"))?;
     let mut config = Config::new();
     config.wasm_component_model_async(true);
+    // Fuel is how wasmtime counts: about one for each instruction that is executed.
+    config.consume_fuel(instructions);
     config.cache(Some(caching));
     // Memory set aside beforehand makes instances cheap; a small machine may not have the
     // address space for it.

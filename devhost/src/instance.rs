@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -252,6 +252,8 @@ impl HandlerState for Instances {
             key_value: self.grants.key_value.clone(),
         };
         let mut store = Store::new(&self.engine, data);
+        // Refused where nothing is counted.
+        let _ = store.set_fuel(FUEL);
         let proxy = self.pre.instantiate_async(&mut store).await?;
         self.stats.instance();
         Ok(Instance {
@@ -267,6 +269,7 @@ impl HandlerState for Instances {
                 reuse: self.reuse,
                 stats: Arc::clone(&self.stats),
                 fresh: AtomicBool::new(true),
+                fuel: AtomicU64::new(FUEL),
             },
         })
     }
@@ -277,6 +280,19 @@ struct Worker {
     reuse: Reuse,
     stats: Arc<Stats>,
     fresh: AtomicBool,
+    /// What was left at the last look.
+    fuel: AtomicU64,
+}
+
+impl Worker {
+    /// What was executed since the last look was for the request before, where they come one
+    /// by one.
+    fn count(&self, fuel: Option<u64>) {
+        if let Some(fuel) = fuel {
+            let before = self.fuel.swap(fuel, Ordering::Relaxed);
+            self.stats.instructions(before.saturating_sub(fuel));
+        }
+    }
 }
 
 impl WorkerState for Worker {
@@ -296,11 +312,12 @@ impl WorkerState for Worker {
 
     fn on_request_start(
         &self,
-        _: StoreContextMut<'_, Data>,
+        store: StoreContextMut<'_, Data>,
         first: Arc<AtomicBool>,
         _: GuestTaskId,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + Sync>> {
         first.store(self.fresh.swap(false, Ordering::Relaxed), Ordering::Relaxed);
+        self.count(store.get_fuel().ok());
         // Like Spin's default, no request ever expires.
         Box::pin(std::future::pending())
     }
@@ -312,9 +329,13 @@ impl WorkerState for Worker {
             self.stats.trap();
             eprintln!("{}: the instance failed: {error:?}", self.id);
         }
+        self.count(store.get_fuel().ok());
         drop(store);
     }
 }
+
+/// More than any instance burns.
+const FUEL: u64 = u64::MAX;
 
 /// Ends an instance that has had no request for a while.
 struct IdleTimeout {

@@ -59,6 +59,7 @@ async fn serve(options: Options) -> Result<()> {
         cache,
         clock_ahead: options.clock_ahead,
         output: options.output,
+        instructions: options.instructions,
     };
     let listener = TcpListener::bind(options.listen)
         .await

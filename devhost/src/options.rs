@@ -36,6 +36,8 @@ pub struct Options {
     pub output: Output,
     /// Where the counters are written at the end.
     pub stats: Option<PathBuf>,
+    /// Whether the instructions of each request are counted, which makes it slower.
+    pub instructions: bool,
 }
 
 /// The text of `--help`.
@@ -55,6 +57,7 @@ Usage: airside-devhost [options]
   --clock-ahead TIME                         the wall clock that components see runs ahead
   --quiet                                    without the output of components
   --stats FILE                               write counters as JSON at the end
+  --instructions                             count each request's wasm instructions, for --stats
 ";
 
 impl Options {
@@ -75,6 +78,7 @@ impl Options {
             clock_ahead: Duration::ZERO,
             output: Output::Shown,
             stats: None,
+            instructions: false,
         };
         let mut parser = lexopt::Parser::from_args(arguments);
         while let Some(argument) = parser.next()? {
@@ -106,6 +110,7 @@ impl Options {
                     options.clock_ahead = time(&parser.value()?.string()?)?;
                 }
                 Long("quiet") => options.output = Output::Dropped,
+                Long("instructions") => options.instructions = true,
                 Long("stats") => options.stats = Some(parser.value()?.into()),
                 Long("help") | Short('h') => return Ok(None),
                 _ => bail!(argument.unexpected()),

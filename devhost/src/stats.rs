@@ -14,6 +14,7 @@ pub struct Stats {
     requests: AtomicU64,
     traps: AtomicU64,
     first_requests: Mutex<Vec<u64>>,
+    instructions: Mutex<Vec<u64>>,
 }
 
 impl Stats {
@@ -41,6 +42,14 @@ impl Stats {
             .push(micros);
     }
 
+    /// A request took that many instructions.
+    pub fn instructions(&self, count: u64) {
+        self.instructions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(count);
+    }
+
     fn report(&self) -> Report {
         let mut times = self
             .first_requests
@@ -52,6 +61,11 @@ impl Stats {
             instances: self.instances.load(Ordering::Relaxed),
             requests: self.requests.load(Ordering::Relaxed),
             traps: self.traps.load(Ordering::Relaxed),
+            instructions: self
+                .instructions
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
             first_request_micros: FirstRequest {
                 max: times.last().copied().unwrap_or_default(),
                 p50: times.get(times.len() / 2).copied().unwrap_or_default(),
@@ -72,6 +86,9 @@ struct Report {
     requests: u64,
     traps: u64,
     first_request_micros: FirstRequest,
+    /// Of each request, in the order of their beginnings; empty unless they are counted. The
+    /// making of an instance is one of them: its first.
+    instructions: Vec<u64>,
 }
 
 #[derive(Serialize)]

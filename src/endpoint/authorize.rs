@@ -11,7 +11,7 @@ mod forward;
 mod headers;
 mod introspection;
 mod login;
-mod memory;
+pub(super) mod memory;
 mod protected_resource;
 mod refresh;
 mod token;

@@ -14,13 +14,14 @@ use crate::config::{Config, Problem};
 use crate::endpoint::authorize::assertion::{
     ASSERTION_KEYS, AssertionKeys, AssertionKeysError, Assertions,
 };
+use crate::endpoint::authorize::memory::Memory;
 use crate::endpoint::authorize::{Credentials, Introspected, VerifiedTokens};
 use crate::endpoint::discovery::Documents;
 use crate::endpoint::wheel;
 use crate::ports::{Event, Ports, VariableError};
 use crate::secret::Secret;
 use crate::session::revocation::Checked;
-use crate::session::{KeyRing, KeyRingError};
+use crate::session::{KeyRing, KeyRingError, Session};
 
 /// The variable with the session keys.
 pub const SESSION_KEYS: &str = "session_keys";
@@ -89,6 +90,7 @@ pub struct Instance {
     pub(crate) credentials: RefCell<Credentials>,
     pub(crate) documents: Documents,
     pub(crate) introspected: Introspected,
+    pub(crate) opened: RefCell<Memory<Session>>,
     pub(crate) verified: RefCell<VerifiedTokens>,
     pub(crate) wheel: wheel::Idle,
     secrets: RefCell<HashMap<String, Rc<Secret<String>>>>,
@@ -144,6 +146,7 @@ impl Instance {
             credentials: RefCell::default(),
             documents: Documents::default(),
             introspected: Introspected::default(),
+            opened: RefCell::default(),
             verified: RefCell::default(),
             wheel: wheel::Idle::default(),
             secrets: RefCell::default(),

@@ -7,6 +7,7 @@
 use http::{HeaderMap, HeaderValue};
 
 use crate::config::IdTokenHint;
+use crate::endpoint::authorize::memory;
 use crate::endpoint::instance::Instance;
 use crate::endpoint::tokens::expire;
 use crate::endpoint::{random, revocation};
@@ -89,7 +90,20 @@ pub(crate) async fn peek(
         }
         None => {
             let sealed = cookies.session().ok_or(Error::NoCredential)?;
-            Session::open(&sealed, &instance.ring, limits, now)
+            // Opening costs more than all the rest of a warm request: what was opened is
+            // remembered until it would not open any more.
+            let key = memory::key(&[&sealed]);
+            if let Some(known) = instance.opened.borrow().recall(&key, now) {
+                return Ok(known);
+            }
+            let opened = Session::open_until(&sealed, &instance.ring, limits, now);
+            opened.map(|(session, until)| {
+                // Names and numbers take room beside the texts.
+                let size = sealed.len().saturating_mul(2);
+                let mut known = instance.opened.borrow_mut();
+                known.remember(key, session.clone(), size, until, now);
+                session
+            })
         }
     };
     opened.map_err(|error| match error {

@@ -265,8 +265,23 @@ impl Session {
         limits: &SessionLimits,
         now: UnixTime,
     ) -> Result<Self, SessionError> {
-        let session = Self::open_for(Purpose::Session, sealed, ring, now)?;
-        session.within(limits, now)
+        Self::open_until(sealed, ring, limits, now).map(|(session, _)| session)
+    }
+
+    /// The same, with the time until which the very same value opens: for who remembers it.
+    ///
+    /// # Errors
+    /// [`SessionError`].
+    pub fn open_until(
+        sealed: &str,
+        ring: &KeyRing,
+        limits: &SessionLimits,
+        now: UnixTime,
+    ) -> Result<(Self, UnixTime), SessionError> {
+        let (session, sealed_until) = Self::open_for(Purpose::Session, sealed, ring, now)?;
+        let session = session.within(limits, now)?;
+        let until = session.ends_at(limits, session.renewed_at);
+        Ok((session, until.min(sealed_until)))
     }
 
     /// Opens a session from the key-value store that was last used at `renewed_at` and is within
@@ -282,7 +297,7 @@ impl Session {
         now: UnixTime,
     ) -> Result<Self, SessionError> {
         let ring = record.ring().map_err(|_| SessionError::Unreadable)?;
-        let mut session = Self::open_for(Purpose::SessionRecord, sealed, &ring, now)?;
+        let (mut session, _) = Self::open_for(Purpose::SessionRecord, sealed, &ring, now)?;
         session.renewed_at = renewed_at;
         session.record = Some(record);
         session.within(limits, now)
@@ -293,14 +308,16 @@ impl Session {
         sealed: &str,
         ring: &KeyRing,
         now: UnixTime,
-    ) -> Result<Self, SessionError> {
-        let opened: Result<Wire, SealError> = ring.open_at(purpose, sealed, now);
-        opened.map(Session::from).map_err(|error| match error {
+    ) -> Result<(Self, UnixTime), SessionError> {
+        let opened: Result<(Wire, UnixTime), SealError> =
+            ring.open_with_expiry(purpose, sealed, now);
+        let (wire, exp) = opened.map_err(|error| match error {
             SealError::Expired => SessionError::Expired,
             SealError::UnknownKey | SealError::Unreadable | SealError::Unsealable => {
                 SessionError::Unreadable
             }
-        })
+        })?;
+        Ok((Session::from(wire), exp))
     }
 
     /// Judged again by today's limits: they may have been shortened since it was sealed.
@@ -417,6 +434,22 @@ pub(crate) mod tests {
         assert!(Session::open(&sealed, &ring, &shorter, at(9)).is_ok());
         let expired = Session::open(&sealed, &ring, &shorter, at(10)).map(|s| s.id);
         assert_eq!(expired, Err(SessionError::Expired));
+    }
+
+    #[test]
+    fn the_same_value_opens_until_the_earlier_of_its_seal_and_the_limits() {
+        let ring = ring();
+        let until = |sealing: &SessionLimits, opening: &SessionLimits| {
+            let (sealed, _) = session().seal(&ring, sealing, at(0)).expect("sealed");
+            Session::open_until(&sealed, &ring, opening, at(1)).map(|(_, until)| until)
+        };
+        let shorter = SessionLimits {
+            idle: Lifetime::from_secs(10),
+            ..LIMITS
+        };
+        assert_eq!(until(&LIMITS, &LIMITS), Ok(at(100)));
+        assert_eq!(until(&LIMITS, &shorter), Ok(at(10)));
+        assert_eq!(until(&shorter, &LIMITS), Ok(at(10)));
     }
 
     #[test]

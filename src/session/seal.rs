@@ -221,6 +221,20 @@ impl KeyRing {
         sealed: &str,
         now: UnixTime,
     ) -> Result<T, SealError> {
+        let opened = self.open_with_expiry(purpose, sealed, now);
+        opened.map(|(value, _)| value)
+    }
+
+    /// The same, with the expiry.
+    ///
+    /// # Errors
+    /// As [`KeyRing::open_at`].
+    pub fn open_with_expiry<T: DeserializeOwned>(
+        &self,
+        purpose: Purpose,
+        sealed: &str,
+        now: UnixTime,
+    ) -> Result<(T, UnixTime), SealError> {
         if sealed.len() > MAX_SEALED_BYTES {
             return Err(SealError::Unreadable);
         }
@@ -258,7 +272,8 @@ impl KeyRing {
         if now.as_secs() >= exp.as_secs() {
             return Err(SealError::Expired);
         }
-        serde_json::from_value(claims.custom.d).map_err(|_| SealError::Unreadable)
+        let value = serde_json::from_value(claims.custom.d).map_err(|_| SealError::Unreadable)?;
+        Ok((value, UnixTime::from_secs(exp.as_secs())))
     }
 
     /// A MAC over `parts` under the first ring key. Each part's length is authenticated too, so

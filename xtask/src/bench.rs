@@ -1,12 +1,15 @@
 //! `cargo xtask bench`: what the gate costs, as ratios measured in one run.
 //!
-//! Four rows on one host process and one upstream: a component that does nothing, a component
-//! that only passes on, and the gate with a bearer token and with a session cookie. Rows take
-//! turns, so that a machine that slows down slows all of them.
+//! All rows on one host process and one upstream: a component that does nothing, a component
+//! that only passes on, and the gate with tokens and with a session. Rows take turns, so that a
+//! machine that slows down slows all of them. On devhost, the instructions of each row are
+//! counted as well, by processes of their own: those do not depend on the machine.
 
 mod client;
+mod counted;
 mod load;
 mod login;
+mod rows;
 
 use std::fs;
 use std::path::Path;
@@ -14,10 +17,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::bench::counted::{Counted, Counts};
 use crate::bench::load::{Sample, Target};
+use crate::bench::rows::{NOT_RUN, Place, RAW, Row};
 use crate::toolchain::{TARGET, WasmStd};
+use crate::up::processes::Processes;
 use crate::up::{self, App, Ports};
-use crate::workspace::{self, Host, Install, Workspace, on_path, step};
+use crate::workspace::{Host, Install, Workspace, on_path, step};
 use crate::{build, keys};
 
 /// What `bench` can be told.
@@ -27,8 +33,10 @@ pub(crate) struct Settings {
     pub(crate) host: Host,
     /// Whether missing things may be installed.
     pub(crate) install: Install,
-    /// The first of three ports.
+    /// The first of three ports, and of nine that are used.
     pub(crate) port: u16,
+    /// Whether a short run will do.
+    pub(crate) quick: bool,
     /// Where the target's std comes from.
     pub(crate) wasm_std: WasmStd,
 }
@@ -57,73 +65,71 @@ pub(crate) fn run(workspace: &Workspace, settings: Settings) -> Result<()> {
         "guests",
         guests.serve(workspace, settings.host, ports.guests()),
     )?;
+    let mut counted = match settings.host {
+        Host::Spin => None,
+        Host::Devhost => Some(Counted::start(
+            workspace,
+            ports,
+            [&app, &guests],
+            FOLDER,
+            &secrets,
+            &mut processes,
+        )?),
+    };
     if let Some(end) = processes.wait_until_ready(up::READY_LIMIT)? {
         bail!("the bench stops before it began: {end:?}");
     }
-    let rows = rows(workspace, ports)?;
-    let samples = measure(&rows)?;
+    let rows = rows::rows(workspace, ports, if settings.quick { 100 } else { 1_000 })?;
+    if let Some(counted) = &mut counted {
+        step("Counting instructions");
+        counted.send(&rows)?;
+    }
+    let samples = measure(&rows, &processes, settings)?;
     drop(processes);
-    println!("\n{}", table(&rows, &samples, settings.host));
+    let counts = counted.map(|counted| counted.read(&rows)).transpose()?;
+    let text = table(&rows, &samples, counts.as_ref(), settings);
+    println!("\n{text}");
+    let file = workspace.path(FOLDER).join("bench.txt");
+    fs::write(&file, text)?;
+    println!("written to {}", file.display());
     Ok(())
 }
 
-/// A name and what is sent.
-struct Row {
-    name: &'static str,
-    target: Target,
-}
-
-fn rows(workspace: &Workspace, ports: Ports) -> Result<Vec<Row>> {
-    let mut token = workspace.program(up::demo_binary(workspace));
-    token.args([
-        "token",
-        "--user",
-        "alice",
-        "--provider",
-        &Ports::url(ports.provider),
-    ]);
-    token.args(["--audience", "https://api.example.com/invoices"]);
-    token.args(["--scope", "openid read:invoices"]);
-    let bearer = format!(
-        "Bearer {}",
-        workspace::output("airside-demo token", &mut token)?.trim()
-    );
-    let cookie = login::cookie(ports)?;
-    let row = |name, port, target: &str, headers: &[(&str, &str)]| Row {
-        name,
-        target: Target {
-            request: client::request("GET", port, target, headers, ""),
-            port,
-            status: 200,
-        },
-    };
-    // What the gate sends, so that the upstream answers the raw row alike.
-    let identity = [
-        ("X-Forwarded-Sub", "alice"),
-        ("X-Forwarded-Scope", "read:invoices"),
-    ];
-    Ok(vec![
-        row("no-op", ports.guests(), "/noop", &[]),
-        row(RAW, ports.guests(), PATH, &identity),
-        row("bearer", ports.gateway, PATH, &[("Authorization", &bearer)]),
-        row("cookie", ports.gateway, PATH, &[("Cookie", &cookie)]),
-    ])
-}
-
-fn measure(rows: &[Row]) -> Result<Vec<Sample>> {
-    for row in rows {
-        load::measure(&row.target, CONNECTIONS, WARM_UP)
+fn measure(rows: &[Row], processes: &Processes, settings: Settings) -> Result<Vec<Sample>> {
+    let (rounds, length) = if settings.quick { QUICK } else { FULL };
+    let targets: Vec<Target> = rows.iter().map(|row| target(row, settings.port)).collect();
+    for (row, target) in rows.iter().zip(&targets) {
+        load::measure(target, CONNECTIONS, WARM_UP)
             .with_context(|| format!("warming up {}", row.name))?;
     }
-    let mut rounds: Vec<Vec<Sample>> = rows.iter().map(|_| Vec::new()).collect();
-    for round in 1..=ROUNDS {
-        step(&format!("Round {round} of {ROUNDS}"));
-        for (row, samples) in rows.iter().zip(&mut rounds) {
-            let sample = load::measure(&row.target, CONNECTIONS, ROUND);
-            samples.push(sample.with_context(|| format!("measuring {}", row.name))?);
+    let mut samples: Vec<Vec<Sample>> = rows.iter().map(|_| Vec::new()).collect();
+    for round in 1..=rounds {
+        step(&format!("Round {round} of {rounds}"));
+        for ((row, target), samples) in rows.iter().zip(&targets).zip(&mut samples) {
+            let process = match row.place {
+                Place::Gateway => "gateway",
+                Place::Guest(_) => "guests",
+            };
+            let before = processes.cpu_time(process);
+            let sample = load::measure(target, CONNECTIONS, length);
+            let mut sample = sample.with_context(|| format!("measuring {}", row.name))?;
+            sample.cpu = processes.cpu_time(process).saturating_sub(before);
+            samples.push(sample);
         }
     }
-    Ok(rounds.into_iter().map(median).collect())
+    Ok(samples.into_iter().map(median).collect())
+}
+
+fn target(row: &Row, first_port: u16) -> Target {
+    let guests = first_port.saturating_add(3);
+    Target {
+        requests: row.requests.clone(),
+        port: match row.place {
+            Place::Gateway => first_port,
+            Place::Guest(_) => guests,
+        },
+        status: row.status,
+    }
 }
 
 /// The sample with the middle rate.
@@ -132,32 +138,51 @@ fn median(mut samples: Vec<Sample>) -> Sample {
     samples.get(samples.len() / 2).cloned().unwrap_or_default()
 }
 
-fn table(rows: &[Row], samples: &[Sample], host: Host) -> String {
+fn table(rows: &[Row], samples: &[Sample], counts: Option<&Counts>, settings: Settings) -> String {
     let raw = rows.iter().zip(samples).find(|(row, _)| row.name == RAW);
     let raw = raw.map_or(f64::NAN, |(_, sample)| sample.per_second);
+    let (rounds, length) = if settings.quick { QUICK } else { FULL };
     let mut text = format!(
-        "{:<18} {:>6} {:>12} {:>9} {:>9}\n",
-        format!("on {}", host.name()),
+        "{:<26} {:>6} {:>11} {:>8} {:>8} {:>7} {:>13}\n",
+        format!("on {}", settings.host.name()),
         "ratio",
         "requests/s",
         "p50 ms",
-        "p99 ms"
+        "p99 ms",
+        "cpu us",
+        "instructions"
     );
-    for (row, sample) in rows.iter().zip(samples) {
+    for (index, (row, sample)) in rows.iter().zip(samples).enumerate() {
         let millis = |share| sample.percentile(share).as_secs_f64() * 1000.0;
+        let requests = sample.latencies.len().max(1) as f64;
+        let count = counts.and_then(|counts| counts.rows.get(index));
         text += &format!(
-            "{:<18} {:>6.2} {:>12.0} {:>9.2} {:>9.2}\n",
+            "{:<26} {:>6.2} {:>11.0} {:>8.2} {:>8.2} {:>7.0} {:>13}\n",
             row.name,
             sample.per_second / raw,
             sample.per_second,
             millis(0.5),
-            millis(0.99)
+            millis(0.99),
+            sample.cpu.as_secs_f64() * 1e6 / requests,
+            count.map_or("-".to_owned(), u64::to_string),
         );
     }
-    text + &format!(
-        "ratio: to {RAW}, in this run; {CONNECTIONS} connections, median of {ROUNDS} rounds, \
-         load and servers on the same machine\n"
-    )
+    for (name, reason) in NOT_RUN {
+        text += &format!("{name:<26} not run: {reason}\n");
+    }
+    text += &format!(
+        "ratio: to {RAW}, in this run; {CONNECTIONS} connections, median of {rounds} rounds of \
+         {} s, load and servers on the same machine; cpu: of the host process; instructions: \
+         wasm, of the component, one request at a time\n",
+        length.as_secs()
+    );
+    for (routes, first, later) in counts.iter().flat_map(|counts| &counts.growth) {
+        text += &format!(
+            "{routes:>6} routes more: {first} instructions to make an instance and answer its \
+             first request, {later} for a later one\n"
+        );
+    }
+    text
 }
 
 /// An app of the two guests. It is one of its own because the raw row passes paths on as they
@@ -195,15 +220,10 @@ const FOLDER: &str = "target/airside/bench";
 /// The guests and their routes; they are in `devhost/guests`.
 const GUESTS: [(&str, &str); 2] = [("noop", "/noop"), ("passthrough", "/...")];
 
-/// The row the others are compared with.
-const RAW: &str = "raw pass-through";
-
-/// A route that asks for a token.
-const PATH: &str = "/api/invoices/";
-
 const CONNECTIONS: usize = 32;
-const ROUNDS: usize = 3;
-const ROUND: Duration = Duration::from_secs(3);
+/// Rounds, and how long each row is measured in one.
+const FULL: (usize, Duration) = (3, Duration::from_secs(3));
+const QUICK: (usize, Duration) = (1, Duration::from_secs(1));
 const WARM_UP: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -215,6 +235,7 @@ mod tests {
         Sample {
             per_second,
             latencies: vec![Duration::from_millis(2)],
+            cpu: Duration::ZERO,
         }
     }
 
@@ -228,29 +249,34 @@ mod tests {
 
     #[test]
     fn ratios_are_to_the_raw_row() {
-        let target = || Target {
-            request: Vec::new(),
-            port: 0,
+        let row = |name: &str| Row {
+            name: name.to_owned(),
+            place: Place::Guest("noop"),
+            requests: Vec::new(),
             status: 200,
         };
-        let rows = [
-            Row {
-                name: "no-op",
-                target: target(),
-            },
-            Row {
-                name: RAW,
-                target: target(),
-            },
-        ];
-        let table = table(&rows, &[sample(300.0), sample(200.0)], Host::Devhost);
+        let settings = Settings {
+            host: Host::Devhost,
+            install: Install::Forbidden,
+            port: 0,
+            quick: true,
+            wasm_std: WasmStd::default(),
+        };
+        let counts = Counts {
+            rows: vec![7, 8],
+            growth: vec![(10, 100, 9)],
+        };
+        let rows = [row("no-op"), row(RAW)];
+        let samples = [sample(300.0), sample(200.0)];
+        let table = table(&rows, &samples, Some(&counts), settings);
         let ratios: Vec<_> = table
             .lines()
             .skip(1)
             .take(2)
-            .filter_map(|line| line.get(18..25))
+            .filter_map(|line| line.get(26..33))
             .collect();
         assert_eq!(ratios, ["   1.50", "   1.00"]);
+        assert!(table.contains(" 8\n") && table.contains("10 routes more: 100 "));
     }
 
     #[test]

@@ -114,13 +114,51 @@ fn report(workspace: &Workspace, packages: &[String]) -> Result<Vec<(String, u64
     for package in packages {
         let name = format!("{}.wasm", package.replace('-', "_"));
         let file = folder.join(&name);
-        let size = fs::metadata(&file)
-            .with_context(|| format!("no {}", file.display()))?
-            .len();
+        let built = fs::read(&file).with_context(|| format!("no {}", file.display()))?;
+        let bare = without_names(&built);
+        if let Some(bare) = &bare {
+            // In place of the file: cargo keeps the same one under another name.
+            let beside = file.with_extension("bare");
+            fs::write(&beside, bare)?;
+            fs::rename(&beside, &file)?;
+        }
+        let size = u64::try_from(bare.as_ref().unwrap_or(&built).len())?;
         println!("{:>12} bytes  {name}", grouped(size));
         files.push((name, size));
     }
     Ok(files)
+}
+
+/// The component without the section of names that the linker leaves for debuggers, 12 kB;
+/// `None` when it has none, or is not as it should be.
+fn without_names(component: &[u8]) -> Option<Vec<u8>> {
+    const MAGIC: usize = 8;
+    let mut kept = component.get(..MAGIC)?.to_vec();
+    let mut rest = component.get(MAGIC..)?;
+    while let Some((id, behind)) = rest.split_first() {
+        let (length, body) = leb128(behind)?;
+        let (section, next) = body.split_at_checked(length)?;
+        let named = leb128(section).and_then(|(length, name)| name.get(..length));
+        if *id != 0 || named != Some(b"component-name") {
+            kept.extend_from_slice(rest.get(..rest.len() - next.len())?);
+        }
+        rest = next;
+    }
+    (kept.len() < component.len()).then_some(kept)
+}
+
+/// A number in wasm's variable length, and what is behind it.
+fn leb128(mut bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let mut number = 0;
+    for shift in (0..32).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        number |= usize::from(byte & 0x7f) << shift;
+        bytes = rest;
+        if byte & 0x80 == 0 {
+            return Some((number, bytes));
+        }
+    }
+    None
 }
 
 fn grouped(number: u64) -> String {
@@ -141,6 +179,24 @@ const SIZE_LIMIT: u64 = 1_000_000;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_taken_out_and_nothing_else() {
+        let head = b"\0asm\x0d\0\x01\0";
+        let custom = |name: &str, body: &[u8]| {
+            let length = u8::try_from(1 + name.len() + body.len()).unwrap();
+            [&[0, length, name.len() as u8][..], name.as_bytes(), body].concat()
+        };
+        // A section of 200 bytes, whose length takes two.
+        let code = [&[1, 0xc8, 1][..], &[7; 200]].concat();
+        let names = custom("component-name", b"xyz");
+        let kept = [&head[..], &code, &custom("producers", b"x")].concat();
+        let whole = [&head[..], &code, &names, &custom("producers", b"x")].concat();
+        assert_eq!(without_names(&whole).as_deref(), Some(&kept[..]));
+        assert_eq!(without_names(&kept), None);
+        assert_eq!(without_names(&whole[..whole.len() - 1]), None);
+        assert_eq!(without_names(b""), None);
+    }
 
     #[test]
     fn numbers_are_grouped_by_thousands() {

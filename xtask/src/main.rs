@@ -73,7 +73,8 @@ cargo xtask <command>
       --add         publish a new one, --rotate let it sign, --retire drop the others
       --client ALG  the same for the private key of `private_key_jwt` (ES256, EdDSA, RS256),
                     with --print or --rotate; prints its public half
-  bench             what the gate costs: four rows, as ratios of one run
+  bench             what the gate costs, as ratios of one run and in wasm instructions
+      --quick       one short round
       --port N, --host devhost|spin   as above
   tidy              check the rules about the sources that no compiler checks
 ";
@@ -111,6 +112,7 @@ fn run() -> Result<ExitCode> {
                 host: options.host.unwrap_or_default(),
                 install: options.install,
                 port: options.port.unwrap_or(3100),
+                quick: options.quick,
                 wasm_std: options.wasm_std,
             },
         )?,
@@ -272,6 +274,7 @@ struct Options {
     names: Vec<String>,
     path: Option<String>,
     port: Option<u16>,
+    quick: bool,
     token: Option<PathBuf>,
     wasm_std: WasmStd,
 }
@@ -297,6 +300,7 @@ impl Options {
                 Long("port") => options.port = Some(arguments.value()?.parse()?),
                 Long("assertion") => options.assertion = true,
                 Long("print") => options.key_steps.push(keys::Step::Print),
+                Long("quick") => options.quick = true,
                 Long("retire") => options.key_steps.push(keys::Step::Retire),
                 Long("rotate") => options.key_steps.push(keys::Step::Rotate),
                 Long("token") => options.token = Some(arguments.value()?.into()),

@@ -1,7 +1,7 @@
 //! `cargo xtask up`: from a checkout to a running demo.
 
 mod derive;
-mod processes;
+pub(crate) mod processes;
 mod steps;
 
 use std::net::TcpListener;
@@ -252,7 +252,8 @@ fn provider(workspace: &Workspace, ports: Ports, secrets: &EnvFile) -> Command {
     command
 }
 
-fn gateway(
+/// The command that serves `app` as the gateway.
+pub(crate) fn gateway(
     workspace: &Workspace,
     host: Host,
     app: &App,

@@ -1,4 +1,4 @@
-//! What an instance remembers of calls to `tokens` for a while.
+//! What an instance remembers for a while: of calls to `tokens`, and opened sessions.
 
 use std::collections::HashMap;
 
@@ -31,7 +31,7 @@ impl<V> Default for Memory<V> {
 }
 
 /// What a value is remembered by: `parts` and the boundaries between them.
-pub(super) fn key(parts: &[&str]) -> [u8; 32] {
+pub(crate) fn key(parts: &[&str]) -> [u8; 32] {
     let mut hash = Hash::new();
     for part in parts {
         hash.update((part.len() as u64).to_be_bytes());
@@ -42,14 +42,14 @@ pub(super) fn key(parts: &[&str]) -> [u8; 32] {
 
 impl<V: Clone> Memory<V> {
     /// The value behind `key`, before its time is over.
-    pub(super) fn recall(&self, key: &[u8; 32], now: UnixTime) -> Option<V> {
+    pub(crate) fn recall(&self, key: &[u8; 32], now: UnixTime) -> Option<V> {
         let entry = self.entries.get(key)?;
         (now < entry.until).then(|| entry.value.clone())
     }
 
     /// Remembers `value`, of about `size` bytes, until then. When there is no room, what is over
     /// is forgotten, and if that is not enough, everything.
-    pub(super) fn remember(
+    pub(crate) fn remember(
         &mut self,
         key: [u8; 32],
         value: V,

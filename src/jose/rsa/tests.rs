@@ -311,7 +311,10 @@ fn compare(seed: u64, count: usize, pairs: &[Pair]) {
         }
     }
     let mut accepted = 0;
-    for _ in 0..count {
+    for done in 1..=count {
+        if done % 50_000 == 0 {
+            eprintln!("{done} compared, {accepted} accepted");
+        }
         let (at, index, name, signature) = &pool[numbers.below(pool.len())];
         let (mut at, mut index, mut signature) = (*at, *index, signature.clone());
         match numbers.below(6) {

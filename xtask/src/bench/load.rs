@@ -10,8 +10,8 @@ use crate::bench::client::Connection;
 
 /// What one row sends and expects.
 pub(crate) struct Target {
-    /// What is sent, again and again.
-    pub(crate) request: Vec<u8>,
+    /// What is sent, again and again, in a random order.
+    pub(crate) requests: Vec<Vec<u8>>,
     /// The port it goes to.
     pub(crate) port: u16,
     /// The status of every answer; another one ends the measurement.
@@ -25,6 +25,8 @@ pub(crate) struct Sample {
     pub(crate) per_second: f64,
     /// Sorted, one of each request.
     pub(crate) latencies: Vec<Duration>,
+    /// What the host process took.
+    pub(crate) cpu: Duration,
 }
 
 impl Sample {
@@ -46,14 +48,16 @@ pub(crate) fn measure(target: &Target, connections: usize, duration: Duration) -
     let stop = AtomicBool::new(false);
     let started = Instant::now();
     let results: Vec<Result<Vec<Duration>>> = thread::scope(|scope| {
-        let worker = || {
-            let result = send_until(target, started + duration, &stop);
+        let worker = |seed| {
+            let result = send_until(target, started + duration, &stop, seed);
             if result.is_err() {
                 stop.store(true, Ordering::Relaxed);
             }
             result
         };
-        let workers: Vec<_> = (0..connections).map(|_| scope.spawn(worker)).collect();
+        let workers: Vec<_> = (1..=connections)
+            .map(|seed| scope.spawn(move || worker(seed)))
+            .collect();
         let join = |worker: thread::ScopedJoinHandle<'_, _>| worker.join();
         workers
             .into_iter()
@@ -70,15 +74,28 @@ pub(crate) fn measure(target: &Target, connections: usize, duration: Duration) -
     Ok(Sample {
         per_second,
         latencies,
+        cpu: Duration::ZERO,
     })
 }
 
-fn send_until(target: &Target, end: Instant, stop: &AtomicBool) -> Result<Vec<Duration>> {
+fn send_until(
+    target: &Target,
+    end: Instant,
+    stop: &AtomicBool,
+    seed: usize,
+) -> Result<Vec<Duration>> {
     let mut connection = Connection::open(target.port)?;
+    let mut random = seed;
     let mut latencies = Vec::new();
     while Instant::now() < end && !stop.load(Ordering::Relaxed) {
+        // Knuth's numbers, of which the upper bits are good.
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let index = (random >> 33) % target.requests.len().max(1);
+        let request = target.requests.get(index).context("nothing to send")?;
         let sent = Instant::now();
-        let response = connection.send(&target.request).context("a request")?;
+        let response = connection.send(request).context("a request")?;
         latencies.push(sent.elapsed());
         if response.status != target.status {
             bail!(
@@ -104,6 +121,7 @@ mod tests {
         let sample = Sample {
             per_second: 0.0,
             latencies: (1..=101).map(Duration::from_millis).collect(),
+            cpu: Duration::ZERO,
         };
         assert_eq!(sample.percentile(0.5), Duration::from_millis(51));
         assert_eq!(sample.percentile(0.99), Duration::from_millis(100));

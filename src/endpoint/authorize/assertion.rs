@@ -282,7 +282,7 @@ mod tests {
             .with_key_id("p")
             .public_key()
             .to_jwk();
-        let many = vec![a.as_str(); 9].join(",");
+        let many = [a.as_str(); 9].join(",");
         for bad in [
             String::new(),
             "{}".to_owned(),

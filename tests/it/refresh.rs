@@ -887,3 +887,34 @@ fn a_cookie_is_not_sealed_anew_just_before_or_instead_of_a_refresh() {
     assert_eq!(get(&later).cookies.len(), 1);
     assert_eq!(fleet.calls(), 0);
 }
+
+#[test]
+fn what_a_refresh_leaves_in_the_store_goes_away_with_the_session() {
+    let fleet = Fleet::new(1);
+    fleet.check(
+        &fleet.get("/api/x", &fleet.session("op", "alice", -1)),
+        200,
+        None,
+        1,
+    );
+    let keys = || fleet.world.key_value.keys();
+    let own = |key: &String| key.starts_with("airside/refresh/");
+    let first: Vec<String> = keys().into_iter().filter(own).collect();
+    let left = || {
+        let kept = keys().into_iter().filter(|key| first.contains(key));
+        kept.map(|key| key.split('/').nth(3).expect("kind").to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(left(), ["lease", "lock", "mark", "result"]);
+    // Each later refresh sweeps what is due by then.
+    fleet.families.borrow_mut().down = true;
+    let later = |hours: u64| {
+        fleet.world.clock.advance(hours * 3_600);
+        for _ in 0..6 {
+            fleet.get("/page", &fleet.session("op", "bob", -1));
+        }
+        left()
+    };
+    assert_eq!(later(3), ["lease", "lock", "mark"]);
+    assert_eq!(later(24), Vec::<String>::new());
+}

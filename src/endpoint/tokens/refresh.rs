@@ -13,7 +13,7 @@ use crate::endpoint::callback::kept_claims;
 use crate::endpoint::client::{self, Endpoint};
 use crate::endpoint::instance::Instance;
 use crate::endpoint::tokens::{Enclosed, Operation, call};
-use crate::endpoint::{discovery, sessions};
+use crate::endpoint::{discovery, sessions, wheel};
 use crate::error::{Error, RefreshError};
 use crate::jose::Jws;
 use crate::oauth::refresh::{RefreshResponse, read_refresh, refresh as refresh_form};
@@ -111,6 +111,9 @@ const LIMITS: FetchLimits = FetchLimits {
     timeout_millis: 8_000,
 };
 
+/// From the beginning of an attempt to the end of its result.
+const CALL_AND_RESULT: Lifetime = Lifetime::from_secs(150);
+
 struct Run<'a> {
     session: &'a Session,
     provider: &'a Provider,
@@ -183,9 +186,26 @@ impl Run<'_> {
 
     async fn increment(&self, attempt: u32) -> Result<Reply, KeyValueError> {
         let count = self.ports.counters.increment(&self.keys.lock(attempt), 1);
-        Ok(Reply::Incremented(
-            u64::try_from(count.await?).map_err(|_| KeyValueError)?,
-        ))
+        let count = u64::try_from(count.await?).map_err(|_| KeyValueError)?;
+        if count == 1 {
+            self.expire(attempt).await?;
+        }
+        Ok(Reply::Incremented(count))
+    }
+
+    /// Tells the expiry wheel of all that an attempt leaves in the store, by its owner and
+    /// before it calls: nothing may come between the provider's answer and the mark.
+    async fn expire(&self, attempt: u32) -> Result<(), KeyValueError> {
+        let (keys, now) = (self.keys, self.ports.clock.now());
+        for (key, until) in [
+            (keys.lock(attempt), keys.ends_at()),
+            (keys.lease(attempt), keys.ends_at()),
+            (keys.mark(), keys.ends_at()),
+            (keys.result(), now.plus(CALL_AND_RESULT)),
+        ] {
+            wheel::register(&key, b"", until, self.ports, now).await?;
+        }
+        Ok(())
     }
 
     async fn read_lease(&self, attempt: u32) -> Result<Reply, KeyValueError> {

@@ -1,7 +1,8 @@
 //! `spin:key-value@3.0.0` and `wasi:keyvalue@0.2.0-draft2` on SQLite, in Spin's own table, so that
-//! both read the same file.
+//! both read the same file, and on Redis.
 
 pub mod atomics;
+mod redis;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -19,7 +20,49 @@ use crate::bindings::spin::key_value::key_value::{Error, Host, HostStore, HostSt
 use crate::runtime_config::StoreConfig;
 
 /// The stores of an application, by label.
-pub struct Stores(BTreeMap<String, Arc<Database>>);
+pub struct Stores(BTreeMap<String, Arc<Backend>>);
+
+enum Backend {
+    Redis(redis::Redis),
+    Sqlite(Database),
+}
+
+impl Backend {
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
+        match self {
+            Self::Redis(redis) => redis.get(key),
+            Self::Sqlite(database) => database.get(key),
+        }
+    }
+
+    fn set(&self, key: &str, value: &[u8]) -> Result<(), Error> {
+        match self {
+            Self::Redis(redis) => redis.set(key, value),
+            Self::Sqlite(database) => database.set(key, value),
+        }
+    }
+
+    fn delete(&self, key: &str) -> Result<(), Error> {
+        match self {
+            Self::Redis(redis) => redis.delete(key),
+            Self::Sqlite(database) => database.delete(key),
+        }
+    }
+
+    fn increment(&self, key: &str, delta: i64) -> Result<i64, Error> {
+        match self {
+            Self::Redis(redis) => redis.increment(key, delta),
+            Self::Sqlite(database) => database.increment(key, delta),
+        }
+    }
+
+    fn keys(&self) -> Result<Vec<String>, Error> {
+        match self {
+            Self::Redis(redis) => redis.keys(),
+            Self::Sqlite(database) => database.keys(),
+        }
+    }
+}
 
 struct Database {
     connection: Mutex<Connection>,
@@ -47,16 +90,22 @@ impl Stores {
                 None if label == "default" => &default,
                 None => bail!("the key-value store `{label}` is not in the runtime configuration"),
             };
-            let connection = match kind {
-                Kind::Memory => Connection::open_in_memory()?,
-                Kind::File => open_file(&folder.join(&config.path))?,
+            let connection = match (kind, config) {
+                (Kind::Memory, _) => Connection::open_in_memory()?,
+                (Kind::File, StoreConfig::Sqlite { path }) => open_file(&folder.join(path))?,
+                (Kind::File, StoreConfig::Redis { url }) => {
+                    let redis = redis::Redis::new(url.as_str());
+                    let redis = redis.with_context(|| format!("the key-value store `{label}`"))?;
+                    stores.insert(label.clone(), Arc::new(Backend::Redis(redis)));
+                    continue;
+                }
             };
             connection.execute_batch(SCHEMA)?;
             let database = Database {
                 connection: Mutex::new(connection),
                 label: label.clone(),
             };
-            stores.insert(label.clone(), Arc::new(database));
+            stores.insert(label.clone(), Arc::new(Backend::Sqlite(database)));
         }
         Ok(Self(stores))
     }
@@ -65,7 +114,7 @@ impl Stores {
 /// Where the stores live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// In SQLite files.
+    /// Where the runtime configuration says.
     File,
     /// In this process: nothing is left behind.
     Memory,
@@ -205,7 +254,7 @@ impl Granted {
 
 /// A store a guest has open.
 #[derive(Clone)]
-pub struct OpenStore(Arc<Database>);
+pub struct OpenStore(Arc<Backend>);
 
 /// What the host functions borrow from a component's state.
 pub struct View<'a> {
@@ -236,7 +285,7 @@ impl KeyValue {
     fn store<T: Send>(
         accessor: &Accessor<T, Self>,
         handle: &Resource<OpenStore>,
-    ) -> Result<Arc<Database>, Error> {
+    ) -> Result<Arc<Backend>, Error> {
         accessor.with(|mut access| {
             let store = access.get().table.get(handle).map(|store| store.0.clone());
             store.map_err(|error| Error::Other(error.to_string()))
@@ -302,5 +351,275 @@ impl<T: Send> HostStoreWithStore<T> for KeyValue {
             let outcome = async { wasmtime::error::Ok(outcome) };
             Ok((keys, FutureReader::new(access.as_context_mut(), outcome)?))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::process::{Child, Command, Stdio};
+    use std::thread;
+    use std::time::Instant;
+
+    use airside::endpoint::wheel;
+    use airside::ports::{Counters, KeyValueError, PortFuture, Ports};
+    use airside::testing::World;
+    use airside::testing::store::{counters_contract, key_value_contract};
+    use airside::time::Lifetime;
+
+    use super::*;
+
+    /// A store as airside sees it.
+    struct Port<'s>(&'s Backend);
+
+    fn port<'a, T: 'a>(outcome: Result<T, Error>) -> PortFuture<'a, Result<T, KeyValueError>> {
+        Box::pin(std::future::ready(outcome.map_err(|_| KeyValueError)))
+    }
+
+    impl airside::ports::KeyValue for Port<'_> {
+        fn get(&self, key: &str) -> PortFuture<'_, Result<Option<Vec<u8>>, KeyValueError>> {
+            port(self.0.get(key))
+        }
+
+        fn set(&self, key: &str, value: &[u8]) -> PortFuture<'_, Result<(), KeyValueError>> {
+            port(self.0.set(key, value))
+        }
+
+        fn delete(&self, key: &str) -> PortFuture<'_, Result<(), KeyValueError>> {
+            port(self.0.delete(key))
+        }
+    }
+
+    impl Counters for Port<'_> {
+        fn increment(&self, key: &str, delta: i64) -> PortFuture<'_, Result<i64, KeyValueError>> {
+            port(self.0.increment(key, delta))
+        }
+    }
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_multi_thread().build().unwrap()
+    }
+
+    fn open(config: StoreConfig, kind: Kind, folder: &Path) -> Arc<Backend> {
+        let labels = BTreeSet::from(["default".to_owned()]);
+        let configured = BTreeMap::from([("default".to_owned(), config)]);
+        let stores = Stores::open(&labels, &configured, folder, kind).unwrap();
+        Arc::clone(&stores.0["default"])
+    }
+
+    fn file(folder: &Path) -> Arc<Backend> {
+        let path = PathBuf::from("kv.db");
+        open(StoreConfig::Sqlite { path }, Kind::File, folder)
+    }
+
+    fn keeps_the_contracts(store: &Backend) {
+        runtime().block_on(async {
+            let port = Port(store);
+            key_value_contract(&port, "airside/test/").await;
+            counters_contract(&port, &port, "airside/test/").await;
+        });
+        let keys = runtime().block_on(async { store.keys().unwrap() });
+        assert_eq!(keys, Vec::<String>::new());
+    }
+
+    /// Counts with eight threads in turn on two stores; each number comes once.
+    fn counts_once(stores: [&Arc<Backend>; 2]) {
+        let numbers: Vec<_> = (0..8)
+            .map(|thread| {
+                let store = Arc::clone(stores[thread % 2]);
+                let count = move || {
+                    runtime().block_on(async {
+                        let next = |_| store.increment("n", 1).unwrap();
+                        (0..50).map(next).collect::<Vec<_>>()
+                    })
+                };
+                thread::spawn(count)
+            })
+            .collect();
+        let mut numbers: Vec<i64> = numbers
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap())
+            .collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (1..=400).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn sqlite_keeps_the_contracts() {
+        let folder = tempfile::tempdir().unwrap();
+        keeps_the_contracts(&file(folder.path()));
+        let config = StoreConfig::default();
+        keeps_the_contracts(&open(config, Kind::Memory, folder.path()));
+    }
+
+    #[test]
+    fn two_processes_on_one_file_count_together() {
+        let folder = tempfile::tempdir().unwrap();
+        counts_once([&file(folder.path()), &file(folder.path())]);
+    }
+
+    #[test]
+    fn a_counter_in_sqlite_is_eight_bytes_as_under_spin() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = file(folder.path());
+        runtime().block_on(async {
+            assert_eq!(store.increment("n", 258).unwrap(), 258);
+            assert_eq!(store.get("n").unwrap(), Some(vec![2, 1, 0, 0, 0, 0, 0, 0]));
+            store.set("text", b"258").unwrap();
+            assert!(store.increment("text", 1).is_err());
+            assert!(store.increment("n", i64::MAX).is_err());
+            assert_eq!(store.increment("n", 0).unwrap(), 258);
+        });
+    }
+
+    /// A day's records go through the wheel and leave nothing behind. 2,000 of them, or as many as
+    /// `AIRSIDE_WHEEL_RECORDS` says; then the numbers are worth looking at.
+    #[test]
+    fn the_wheel_leaves_nothing_behind() {
+        let wanted = std::env::var("AIRSIDE_WHEEL_RECORDS").ok();
+        let count: u64 = wanted.map_or(2_000, |text| text.parse().unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kv.db");
+        let store = file(folder.path());
+        let rows = || runtime().block_on(async { store.keys().unwrap().len() });
+        let size = || fs::metadata(&path).unwrap().len() / 1_000;
+        let world = World::default();
+        let port = Port(&store);
+        let ports = Ports {
+            counters: &port,
+            key_value: &port,
+            ..world.ports()
+        };
+        let begin = ports.clock.now();
+        let record = vec![b'x'; 2_000];
+        let sweep = async |now| {
+            wheel::sweep(&wheel::Idle::default(), ports, now)
+                .await
+                .unwrap()
+        };
+        let started = Instant::now();
+        runtime().block_on(async {
+            sweep(begin).await;
+            for number in 0..count {
+                // Spread over a day, each for a day.
+                let now = begin.plus(Lifetime::from_secs(number * 86_400 / count));
+                let key = format!("airside/session/{number}");
+                let until = now.plus(Lifetime::from_secs(86_400));
+                wheel::register(&key, b"", until, ports, now).await.unwrap();
+                airside::ports::KeyValue::set(&port, &key, &record)
+                    .await
+                    .unwrap();
+            }
+        });
+        let written = started.elapsed();
+        let full = (rows(), size());
+        // Two days and a bit later.
+        let now = begin.plus(Lifetime::from_secs(2 * 86_400 + 2 * 3_600));
+        let (mut requests, mut longest) = (0_u32, Duration::ZERO);
+        let started = Instant::now();
+        runtime().block_on(async {
+            loop {
+                let one = Instant::now();
+                let swept = sweep(now).await;
+                requests += 1;
+                longest = longest.max(one.elapsed());
+                if swept < wheel::AT_ONCE {
+                    break;
+                }
+            }
+        });
+        let each = started.elapsed() / requests;
+        println!(
+            "{count} records of 2,000 bytes: {} rows, {} kB, {:?} each to register and write; \
+             {requests} requests swept them, {each:?} each, {longest:?} at most; {} rows, {} kB left",
+            full.0,
+            full.1,
+            written / u32::try_from(count).unwrap(),
+            rows(),
+            size()
+        );
+        let keys = runtime().block_on(async { store.keys().unwrap() });
+        assert_eq!(keys, ["airside/wheel/floor"]);
+        assert!(u64::from(requests) <= count / 10 + 20, "{requests}");
+    }
+
+    /// Debian's redis-server in a folder of its own, reached by a socket.
+    struct Server {
+        folder: tempfile::TempDir,
+        process: Child,
+    }
+
+    impl Server {
+        fn start() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let process = Self::run(folder.path());
+            Self { folder, process }
+        }
+
+        fn run(folder: &Path) -> Child {
+            let mut command = Command::new("redis-server");
+            command.args(["--port", "0", "--save", "", "--appendonly", "yes"]);
+            command.args(["--appendfsync", "always", "--unixsocket", "redis.sock"]);
+            command.current_dir(folder).stdout(Stdio::piped());
+            let mut child = command
+                .spawn()
+                .expect("redis-server: `apt-get install redis-server`");
+            let mut lines = std::io::BufReader::new(child.stdout.take().unwrap());
+            let mut line = String::new();
+            while !line.contains("ready to accept connections") && !line.contains("Ready to accept")
+            {
+                line.clear();
+                let read = std::io::BufRead::read_line(&mut lines, &mut line).unwrap();
+                assert_ne!(read, 0, "redis-server ended");
+            }
+            // It goes on writing lines; nobody needs them.
+            thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
+            child
+        }
+
+        fn stop(&mut self) {
+            self.process.kill().unwrap();
+            self.process.wait().unwrap();
+        }
+
+        fn store(&self) -> Arc<Backend> {
+            let socket = self.folder.path().join("redis.sock");
+            let url = format!("redis+unix://{}", socket.display());
+            open(StoreConfig::Redis { url }, Kind::File, self.folder.path())
+        }
+    }
+
+    impl Drop for Server {
+        fn drop(&mut self) {
+            self.stop();
+        }
+    }
+
+    #[test]
+    fn redis_keeps_the_contracts_and_shows_keys_as_they_are() {
+        let server = Server::start();
+        let store = server.store();
+        keeps_the_contracts(&store);
+        counts_once([&store, &server.store()]);
+        runtime().block_on(async {
+            assert_eq!(store.keys().unwrap(), ["n"]);
+            assert_eq!(store.get("n").unwrap(), Some(b"400".to_vec()));
+        });
+    }
+
+    #[test]
+    fn a_redis_that_is_down_is_an_error_and_one_that_is_back_serves() {
+        let mut server = Server::start();
+        let store = server.store();
+        runtime().block_on(async {
+            store.set("k", b"v").unwrap();
+            server.stop();
+            assert!(store.get("k").is_err());
+            assert!(store.increment("n", 1).is_err());
+            assert!(server.store().get("k").is_err(), "never connected");
+            server.process = Server::run(server.folder.path());
+            assert_eq!(store.get("k").unwrap(), Some(b"v".to_vec()));
+            assert_eq!(store.increment("n", 1).unwrap(), 1);
+        });
     }
 }

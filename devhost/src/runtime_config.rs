@@ -20,16 +20,24 @@ pub struct RuntimeConfig {
     pub connection_pooling: Pooling,
 }
 
-/// A SQLite key-value store.
+/// A key-value store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoreConfig {
-    /// The file, relative to the working folder once it was read from a file.
-    pub path: PathBuf,
+pub enum StoreConfig {
+    /// Shared by many machines.
+    Redis {
+        /// The server.
+        url: String,
+    },
+    /// In a file.
+    Sqlite {
+        /// The file, relative to the working folder once it was read from a file.
+        path: PathBuf,
+    },
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self {
+        Self::Sqlite {
             path: PathBuf::from(".spin/sqlite_key_value.db"),
         }
     }
@@ -59,7 +67,9 @@ impl RuntimeConfig {
         let folder = std::path::absolute(path).with_context(name)?;
         let folder = folder.parent().unwrap_or(Path::new("/"));
         for store in config.key_value_stores.values_mut() {
-            store.path = folder.join(&store.path);
+            if let StoreConfig::Sqlite { path } = store {
+                *path = folder.join(&*path);
+            }
         }
         Ok(config)
     }
@@ -73,16 +83,17 @@ impl RuntimeConfig {
         let raw: Raw = toml::from_str(text)?;
         let mut config = Self::default();
         for (label, store) in raw.key_value_store {
-            if store.kind != "spin" {
-                bail!(
-                    "key_value_store.{label}: devhost has no type `{}`, only `spin`",
-                    store.kind
-                );
-            }
-            let path = store
-                .path
-                .map_or_else(|| StoreConfig::default().path, PathBuf::from);
-            config.key_value_stores.insert(label, StoreConfig { path });
+            let store = match (store.kind.as_str(), store.path, store.url) {
+                ("redis", None, Some(url)) => StoreConfig::Redis { url },
+                ("redis", _, _) => bail!("key_value_store.{label}: `redis` needs `url` alone"),
+                ("spin", Some(path), None) => StoreConfig::Sqlite { path: path.into() },
+                ("spin", None, None) => StoreConfig::default(),
+                ("spin", _, Some(_)) => bail!("key_value_store.{label}: `spin` has no `url`"),
+                (kind, _, _) => bail!(
+                    "key_value_store.{label}: devhost has no type `{kind}`, only `spin` and `redis`"
+                ),
+            };
+            config.key_value_stores.insert(label, store);
         }
         for provider in raw.variables_provider {
             if provider.kind != "static" {
@@ -119,6 +130,7 @@ struct RawStore {
     #[serde(rename = "type")]
     kind: String,
     path: Option<String>,
+    url: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -144,16 +156,34 @@ mod tests {
     fn a_store_keeps_its_path() {
         let text = "[key_value_store.default]\ntype = \"spin\"\npath = \".spin/airside.db\"\n";
         let config = RuntimeConfig::parse(text).unwrap();
-        assert_eq!(
-            config.key_value_stores["default"].path,
-            Path::new(".spin/airside.db")
-        );
+        let path = PathBuf::from(".spin/airside.db");
+        let expected = StoreConfig::Sqlite { path };
+        assert_eq!(config.key_value_stores["default"], expected);
         assert_eq!(config.connection_pooling, Pooling::On);
     }
 
     #[test]
+    fn the_commented_block_for_many_machines_is_right() {
+        let text = include_str!("../../runtime-config.toml");
+        let (_, block) = text.split_once("# [key_value_store.default]").unwrap();
+        let block = block.replace("\n# ", "\n");
+        let config = RuntimeConfig::parse(&format!("[key_value_store.default]{block}")).unwrap();
+        let url = "redis://127.0.0.1:6379".to_owned();
+        let expected = StoreConfig::Redis { url };
+        assert_eq!(config.key_value_stores["default"], expected);
+    }
+
+    #[test]
     fn what_devhost_has_not_is_refused() {
-        assert!(RuntimeConfig::parse("[key_value_store.default]\ntype = \"redis\"\n").is_err());
+        for store in [
+            "type = \"redis\"",
+            "type = \"redis\"\nurl = \"redis://127.0.0.1\"\npath = \"x\"",
+            "type = \"spin\"\nurl = \"redis://127.0.0.1\"",
+            "type = \"azure_cosmos\"",
+        ] {
+            let text = format!("[key_value_store.default]\n{store}\n");
+            assert!(RuntimeConfig::parse(&text).is_err(), "{store}");
+        }
         assert!(RuntimeConfig::parse("[sqlite_database.default]\ntype = \"spin\"\n").is_err());
         assert!(RuntimeConfig::parse("").is_ok());
     }

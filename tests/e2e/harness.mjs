@@ -127,10 +127,11 @@ export function demoToken(provider, ...args) {
  * the given providers. `edit` changes the text of airside.toml and `manifest` that of spin.toml;
  * `origins` are reachable wherever the provider is. With `shares`, another gateway, it is one more
  * machine of the same site: on a port of its own, with the same session keys and the same store.
+ * `keys` are session keys of choice, `runtime` changes the text of runtime-config.toml.
  */
 export async function gateway({
   port, provider, upstreamUrl, edit = (text) => text, manifest = (text) => text, origins = [], secret = SECRET,
-  env: more = {}, args = [], shares,
+  env: more = {}, args = [], shares, keys: chosen, runtime = (text) => text,
 }) {
   const folder = mkdtempSync(join(tmpdir(), 'airside-e2e-'));
   const place = (text) =>
@@ -144,8 +145,8 @@ export async function gateway({
   writeFileSync(join(folder, 'spin.toml'), manifest(read('spin.toml').replaceAll(`"${provider}"`, reachable)));
   writeFileSync(join(folder, 'airside.toml'), edit(read('airside.toml')));
   const store = join(shares?.folder ?? folder, '.spin/airside.db');
-  writeFileSync(join(folder, 'runtime-config.toml'), read('runtime-config.toml').replace('.spin/airside.db', store));
-  const keys = shares?.keys ?? `e2e:${randomBytes(32).toString('base64url')}`;
+  writeFileSync(join(folder, 'runtime-config.toml'), runtime(read('runtime-config.toml').replace('.spin/airside.db', store)));
+  const keys = chosen ?? shares?.keys ?? `e2e:${randomBytes(32).toString('base64url')}`;
   const env = { SPIN_VARIABLE_SESSION_KEYS: keys, SPIN_VARIABLE_CLIENT_SECRET: secret, ...more };
   const listen = `127.0.0.1:${port}`;
   const files = ['--runtime-config', join(folder, 'runtime-config.toml')];
@@ -176,7 +177,7 @@ export async function gateway({
 }
 
 /** The usual scenario: demo provider, sample upstream and gateway. */
-export async function scenario({ providerArgs = [], edit = (text) => text, manifest, env, make = demoProvider, more = [], args } = {}) {
+export async function scenario({ providerArgs = [], edit = (text) => text, manifest, env, make = demoProvider, more = [], args, keys, runtime } = {}) {
   const port = await freePort();
   const own = `http://127.0.0.1:${port}`;
   const provider = await make(own, ...providerArgs);
@@ -185,7 +186,7 @@ export async function scenario({ providerArgs = [], edit = (text) => text, manif
   const origins = others.map((other) => other.url);
   const back = await upstream();
   const laid = (text) => edit(text, ...origins);
-  const gate = await gateway({ port, provider: provider.url, upstreamUrl: back.url, edit: laid, manifest, origins, env, args });
+  const gate = await gateway({ port, provider: provider.url, upstreamUrl: back.url, edit: laid, manifest, origins, env, args, keys, runtime });
   return {
     gate,
     provider,

@@ -27,7 +27,17 @@ pub(crate) fn run(
     install: Install,
     names: &[String],
 ) -> Result<()> {
-    let too_large: Vec<_> = compile(workspace, wasm_std, install, names)?
+    let built = compile(workspace, wasm_std, install, names)?;
+    for (name, _) in &built {
+        let file = workspace
+            .path("target")
+            .join(TARGET)
+            .join("release")
+            .join(name);
+        let bytes = fs::read(&file).with_context(|| format!("no {}", file.display()))?;
+        counters(name, &bytes)?;
+    }
+    let too_large: Vec<_> = built
         .into_iter()
         .filter(|(_, size)| *size > SIZE_LIMIT)
         .map(|(name, _)| name)
@@ -161,6 +171,23 @@ fn leb128(mut bytes: &[u8]) -> Option<(usize, &[u8])> {
     None
 }
 
+/// Holds which component has the counters of the key-value store: a platform that has none does
+/// not start a component that imports them.
+fn counters(name: &str, component: &[u8]) -> Result<()> {
+    const INTERFACE: &[u8] = b"wasi:keyvalue/atomics@";
+    let imports = component
+        .windows(INTERFACE.len())
+        .any(|bytes| bytes == INTERFACE);
+    match (name, imports) {
+        (WITH_COUNTERS, false) => bail!("{name} does not import wasi:keyvalue/atomics"),
+        (WITH_COUNTERS, true) | (_, false) => Ok(()),
+        (_, true) => bail!("{name} imports wasi:keyvalue/atomics: only {WITH_COUNTERS} may"),
+    }
+}
+
+/// The one component with counters.
+const WITH_COUNTERS: &str = "airside_tokens.wasm";
+
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -196,6 +223,18 @@ mod tests {
         assert_eq!(without_names(&kept), None);
         assert_eq!(without_names(&whole[..whole.len() - 1]), None);
         assert_eq!(without_names(b""), None);
+    }
+
+    #[test]
+    fn tokens_alone_has_counters() {
+        let (with, without) = (
+            b"..wasi:keyvalue/atomics@0.2.0-draft2..",
+            b"..wasi:keyvalue/store@",
+        );
+        assert!(counters("airside_tokens.wasm", with).is_ok());
+        assert!(counters("airside_tokens.wasm", without).is_err());
+        assert!(counters("airside_login.wasm", with).is_err());
+        assert!(counters("airside_login.wasm", without).is_ok());
     }
 
     #[test]

@@ -10,11 +10,13 @@ mod assertion;
     allow(dead_code, reason = "only tests use it then")
 )]
 pub(crate) mod client;
+mod ring;
 
 use anyhow::{Result, anyhow, bail};
 use ct_codecs::{Base64UrlSafeNoPadding, Encoder, Hex};
 
 use crate::env_file::EnvFile;
+use crate::keys::ring::Ring;
 use crate::workspace::{Workspace, step};
 
 /// What `keys` is asked to do.
@@ -25,8 +27,8 @@ pub(crate) enum Mode {
     Ensure,
     /// Prints a new value, for a secret store, and writes nothing.
     Print,
-    /// Puts a new key in front of those there are.
-    Rotate,
+    /// Changes the session keys there are.
+    Session(assertion::Step),
     /// Something about the keys of assertions.
     Assertion(assertion::Step),
 }
@@ -44,7 +46,7 @@ impl Mode {
             (true, [step]) => Mode::Assertion(*step),
             (false, []) => Mode::Ensure,
             (false, [Step::Print]) => Mode::Print,
-            (false, [Step::Rotate]) => Mode::Rotate,
+            (false, [step]) => Mode::Session(*step),
             _ => bail!("these switches of `keys` do not go together"),
         })
     }
@@ -58,17 +60,19 @@ pub(crate) fn run(workspace: &Workspace, mode: Mode) -> Result<()> {
             return Ok(());
         }
         Mode::Assertion(step) => return assertion::run(workspace, step),
-        Mode::Ensure | Mode::Rotate => {}
+        Mode::Ensure | Mode::Session(_) => {}
     }
     let mut file = EnvFile::open(workspace)?;
     let current = file.value(SESSION_KEYS).map(str::to_owned);
     match (mode, current) {
-        (Mode::Rotate, Some(keys)) => {
-            file.set(SESSION_KEYS, &rotated(&new_key()?, &keys)?);
+        (Mode::Session(step), Some(keys)) => {
+            let mut ring = Ring::parse(&keys)?;
+            let said = change(&mut ring, step)?;
+            file.set(SESSION_KEYS, &ring.text());
             file.save()?;
-            println!("A new key seals sessions from now on; {KEPT} older ones still open them.");
+            println!("{said}");
         }
-        (_, Some(_)) => println!("Session keys are in .env already (--rotate adds a new one)."),
+        (_, Some(_)) => println!("Session keys are in .env already (--add adds one)."),
         (_, None) => {
             file.set(SESSION_KEYS, &new_key()?);
             file.save()?;
@@ -114,9 +118,6 @@ pub(crate) const CLIENT_SECRET: &str = "SPIN_VARIABLE_CLIENT_SECRET";
 )]
 pub(crate) const CLIENT_KEY: &str = "SPIN_VARIABLE_CLIENT_KEY";
 
-/// How many older keys stay at a rotation: the one that sealed the running sessions.
-const KEPT: usize = 1;
-
 fn new_key() -> Result<String> {
     Ok(format!("{}:{}", new_kid()?, random_base64url()?))
 }
@@ -133,16 +134,22 @@ fn random_base64url() -> Result<String> {
     Ok(Base64UrlSafeNoPadding::encode_to_string(bytes)?)
 }
 
-fn rotated(new: &str, current: &str) -> Result<String> {
-    let kid = |key: &str| key.split_once(':').map(|(kid, _)| kid.trim().to_owned());
-    let mut keys = vec![new.to_owned()];
-    for key in current.split(',').take(KEPT) {
-        if kid(key).is_none() || kid(key) == kid(new) {
-            bail!("{SESSION_KEYS} in .env is not `<kid>:<key>[,<kid>:<key>...]`");
+fn change(ring: &mut Ring, step: Step) -> Result<&'static str> {
+    Ok(match step {
+        Step::Add => {
+            ring.add(new_key()?)?;
+            "A new key opens sessions. When every machine has it: --rotate."
         }
-        keys.push(key.trim().to_owned());
-    }
-    Ok(keys.join(","))
+        Step::Rotate => {
+            ring.rotate()?;
+            "The newest key seals from now on. When no older session is left: --retire."
+        }
+        Step::Retire => {
+            ring.retire();
+            "Only the key that seals is left."
+        }
+        Step::Ensure | Step::Print => "Nothing changed.",
+    })
 }
 
 #[cfg(test)]
@@ -163,12 +170,5 @@ mod tests {
             32
         );
         assert_ne!(key, new_key().unwrap());
-    }
-
-    #[test]
-    fn a_rotation_seals_with_the_new_key_and_opens_with_the_last_one() {
-        assert_eq!(rotated("c:3", "b:2").unwrap(), "c:3,b:2");
-        assert_eq!(rotated("c:3", "b:2,a:1").unwrap(), "c:3,b:2");
-        assert!(rotated("c:3", "nothing like it").is_err());
     }
 }

@@ -67,11 +67,10 @@ cargo xtask <command>
       --cookie      as a browser, with the token in a session
       --app FILE    as above
   keys              make the session keys in ./.env where there are none
-      --rotate      put a new key in front, keep the ones that opened before
+      --add         add a key that opens sessions, --rotate let it seal, --retire drop the others
       --print       print a new value for `session_keys` and write nothing
-      --assertion   the same for the keys that sign assertions to upstreams, with --print, or:
-      --add         publish a new one, --rotate let it sign, --retire drop the others
-      --client ALG  the same for the private key of `private_key_jwt` (ES256, EdDSA, RS256),
+      --assertion   the same, and the same steps, for the keys that sign assertions to upstreams
+      --client ALG  a private key of `private_key_jwt` (ES256, EdDSA, RS256) where there is none,
                     with --print or --rotate; prints its public half
   bench             what the gate costs, as ratios of one run and in wasm instructions
       --quick       one short round

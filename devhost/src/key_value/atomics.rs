@@ -1,19 +1,20 @@
 //! `wasi:keyvalue@0.2.0-draft2`, store and atomics, on the same stores.
 
+use std::sync::Arc;
+
 use wasmtime::component::Resource;
 
-use super::{Database, View};
+use super::{Backend, View};
 use crate::bindings::spin::key_value::key_value::Error as StoreError;
 use crate::bindings::wasi::keyvalue::atomics;
 use crate::bindings::wasi::keyvalue::store::{Error, Host, HostBucket};
-use std::sync::Arc;
 
 /// A store a guest has open through this interface.
 #[derive(Clone)]
-pub struct Bucket(Arc<Database>);
+pub struct Bucket(Arc<Backend>);
 
 impl View<'_> {
-    fn bucket(&self, handle: &Resource<Bucket>) -> Result<Arc<Database>, Error> {
+    fn bucket(&self, handle: &Resource<Bucket>) -> Result<Arc<Backend>, Error> {
         match self.table.get(handle) {
             Ok(bucket) => Ok(Arc::clone(&bucket.0)),
             Err(error) => Err(Error::Other(error.to_string())),

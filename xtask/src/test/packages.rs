@@ -1,4 +1,4 @@
-//! What the end-to-end tests need from outside: Node, a browser and npm packages.
+//! What the end-to-end tests need from outside: Node, a browser, Redis and npm packages.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::workspace::{self, Install, Workspace, on_path, step};
 /// Where the end-to-end tests are.
 pub(crate) const FOLDER: &str = "tests/e2e";
 
-/// Makes Node and Chromium available.
+/// Makes Node, Chromium and Redis available.
 ///
 /// # Errors
 /// When one is missing and must not or cannot be installed, with the command that would.
@@ -92,9 +92,10 @@ fn missing(has: &dyn Fn(&str) -> bool) -> Vec<&'static str> {
         .collect()
 }
 
-const PROGRAMS: [(&str, &str); 4] = [
+const PROGRAMS: [(&str, &str); 5] = [
     ("node", "nodejs"),
     ("npm", "npm"),
     ("chromium", "chromium"),
     ("chromedriver", "chromium-driver"),
+    ("redis-server", "redis-server"),
 ];

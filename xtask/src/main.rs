@@ -227,7 +227,9 @@ fn client_key(workspace: &Workspace, mode: keys::Mode, algorithm: &str) -> Resul
         keys::Mode::Assertion(_) => Some("--assertion"),
         keys::Mode::Ensure => None,
         keys::Mode::Print => Some("--print"),
-        keys::Mode::Rotate => Some("--rotate"),
+        keys::Mode::Session(keys::Step::Add) => Some("--add"),
+        keys::Mode::Session(keys::Step::Retire) => Some("--retire"),
+        keys::Mode::Session(_) => Some("--rotate"),
     };
     let arguments = ["keys", "--client", algorithm].into_iter().chain(mode);
     let arguments: Vec<std::ffi::OsString> = arguments.map(Into::into).collect();

@@ -7,14 +7,14 @@ use anyhow::{Context, Result, bail};
 use jwt_simple::prelude::{ES256KeyPair, Ed25519KeyPair, RS256KeyPair};
 
 use crate::env_file::EnvFile;
-use crate::keys::{CLIENT_KEY, Mode, new_kid};
+use crate::keys::{CLIENT_KEY, Mode, Step, new_kid};
 use crate::workspace::Workspace;
 
 /// Runs the command; the private key reaches the screen with [`Mode::Print`] only.
 pub(crate) fn run(workspace: &Workspace, mode: Mode, algorithm: &str) -> Result<()> {
     let algorithm = parse(algorithm)?;
-    if matches!(mode, Mode::Assertion(_)) {
-        bail!("--client and --assertion do not go together");
+    if !matches!(mode, Mode::Ensure | Mode::Print | Mode::Session(Step::Rotate)) {
+        bail!("--client goes with --print or --rotate alone");
     }
     if mode == Mode::Print {
         let private = new_key(algorithm)?;

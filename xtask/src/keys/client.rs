@@ -13,7 +13,10 @@ use crate::workspace::Workspace;
 /// Runs the command; the private key reaches the screen with [`Mode::Print`] only.
 pub(crate) fn run(workspace: &Workspace, mode: Mode, algorithm: &str) -> Result<()> {
     let algorithm = parse(algorithm)?;
-    if !matches!(mode, Mode::Ensure | Mode::Print | Mode::Session(Step::Rotate)) {
+    if !matches!(
+        mode,
+        Mode::Ensure | Mode::Print | Mode::Session(Step::Rotate)
+    ) {
         bail!("--client goes with --print or --rotate alone");
     }
     if mode == Mode::Print {

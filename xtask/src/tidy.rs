@@ -1,6 +1,7 @@
 //! `cargo xtask tidy`: the rules about the sources that no compiler checks.
 
 mod layers;
+mod seeds;
 mod sources;
 
 use std::collections::BTreeSet;
@@ -35,6 +36,7 @@ fn findings(workspace: &Workspace) -> Result<Vec<String>> {
         findings.extend(sources::findings(file));
         findings.extend(layers::findings(file));
     }
+    findings.extend(seeds::findings(&files));
     findings.extend(undocumented_codes(&files));
     findings.extend(second_stacks(&component_graph(workspace)?));
     Ok(findings)
@@ -166,6 +168,15 @@ impl File {
         self.path.ends_with("tests.rs")
             || self.path.starts_with("tests/")
             || self.path.contains("/tests/")
+    }
+
+    /// The tests of a Rust source, if it has any.
+    fn tests(&self) -> Option<&str> {
+        if self.is_test() {
+            return Some(&self.text);
+        }
+        let tests = self.text.get(self.without_tests().len()..)?;
+        (!tests.is_empty()).then_some(tests)
     }
 
     /// A Rust source up to its module of tests.

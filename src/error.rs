@@ -511,7 +511,7 @@ impl Error {
                 "compare redirect_uri, scopes, audience and resource with what the provider has for this client"
             }
             Error::SigningKey(_) => {
-                "expected one private JSON Web Key in the variable: `cargo xtask keys --client` makes one"
+                "expected one private JSON Web Key in the variable: `cargo xtask keys --client` makes one; RS256 needs components built for it, which `cargo xtask build` does where airside.toml asks for it"
             }
             Error::Discovery(DiscoveryError::NotAllowed) => {
                 "run `cargo xtask check`: a host is missing from allowed_outbound_hosts"

@@ -215,9 +215,10 @@ fn reference(table: &Table<'_, '_>, key: &'static str, names: &[&str]) -> Option
 /// have to be compared with each other.
 fn overlaps(root: &Table<'_, '_>, routes: &[Route], places: &[Place]) {
     let mut sorted: Vec<(&Route, &Place)> = routes.iter().zip(places).collect();
-    sorted.sort_by(|(a, _), (b, _)| {
+    sorted.sort_unstable_by(|(a, at), (b, other)| {
         count_step();
-        (&a.path.base, a.path.prefix).cmp(&(&b.path.base, b.path.prefix))
+        let key = (&a.path.base, a.path.prefix, at.start);
+        key.cmp(&(&b.path.base, b.path.prefix, other.start))
     });
     for same in sorted.chunk_by(|(a, _), (b, _)| a.path == b.path) {
         for (index, (route, place)) in same.iter().enumerate() {
@@ -247,7 +248,7 @@ fn slash_twins(root: &Table<'_, '_>, routes: &[Route], places: &[Place], matcher
         .flat_map(|route| route.methods.iter().flatten())
         .chain([&Method::GET])
         .collect();
-    named.sort_by_key(|method| method.as_str());
+    named.sort_unstable_by_key(|method| method.as_str());
     named.dedup();
     for (route, place) in routes.iter().zip(places) {
         if route.path.prefix || route.path.base == "/" {

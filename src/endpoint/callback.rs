@@ -280,10 +280,13 @@ async fn userinfo(
 }
 
 /// The claims that the configuration wants in the session.
-pub(super) fn kept_claims(claims: Map<String, Value>, provider: &Provider) -> Map<String, Value> {
+pub(super) fn kept_claims(
+    mut claims: Map<String, Value>,
+    provider: &Provider,
+) -> Map<String, Value> {
     let essential = &provider.requirements.essential_claims;
-    let kept = |name: &String| provider.claims.contains(name) || essential.contains(name);
-    claims.into_iter().filter(|(name, _)| kept(name)).collect()
+    claims.retain(|name, _| provider.claims.contains(name) || essential.contains(name));
+    claims
 }
 
 fn new_session(

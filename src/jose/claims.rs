@@ -132,11 +132,9 @@ impl Claims {
 
     /// The claims for which `keep` is true, to be stored in a session.
     pub fn filtered(&self, keep: impl Fn(&str) -> bool) -> Map<String, Value> {
-        self.0
-            .iter()
-            .filter(|(name, _)| keep(name))
-            .map(|(n, v)| (n.clone(), v.clone()))
-            .collect()
+        let mut members = self.0.clone();
+        members.retain(|name, _| keep(name));
+        members
     }
 }
 

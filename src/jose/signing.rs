@@ -2,8 +2,8 @@
 //! section 2), and what they sign (RFC 7515).
 //!
 //! jwt-simple reads the key, judges whether its members fit together and what it may be used
-//! for, and signs. RSA is apart: a component that never calls [`SigningKey::parse_rsa`] does not
-//! have its code, and RSA private-key operations happen only where a provider demands them.
+//! for, and signs. RSA is apart: its code is there with the feature `rsa-signing` only, since RSA
+//! private-key operations happen only where a provider demands them.
 
 use jwt_simple::common::HeaderOptions;
 use jwt_simple::prelude::*;
@@ -51,8 +51,18 @@ impl SigningKey {
     ///
     /// # Errors
     /// [`SigningKeyError`].
+    #[cfg(any(test, feature = "rsa-signing"))]
     pub fn parse_rsa(jwk: &Secret<String>) -> Result<Self, SigningKeyError> {
         RS256KeyPair::named(jwk).ok_or(SigningKeyError(Algorithm::Rs256))
+    }
+
+    /// Refuses every key: this build has no code for RSA private keys.
+    ///
+    /// # Errors
+    /// [`SigningKeyError`], always.
+    #[cfg(not(any(test, feature = "rsa-signing")))]
+    pub fn parse_rsa(_: &Secret<String>) -> Result<Self, SigningKeyError> {
+        Err(SigningKeyError(Algorithm::Rs256))
     }
 
     /// The public key with `kid`, `alg` and `use`, and no private member.
@@ -121,6 +131,7 @@ macro_rules! signer {
 
 signer!(Ed25519KeyPair, EdDSAKeyPairLike);
 signer!(ES256KeyPair, ECDSAP256KeyPairLike);
+#[cfg(any(test, feature = "rsa-signing"))]
 signer!(RS256KeyPair, RSAKeyPairLike);
 
 #[cfg(test)]

@@ -47,11 +47,13 @@ fn all(workspace: &Workspace, settings: Settings, steps: &mut Steps) -> Result<(
     steps.run("tidy", || tidy::run(workspace))?;
     let mut std = None;
     steps.run("wasm files", || {
+        let provided = settings.wasm_std.provide(workspace, settings.install)?;
+        // First, because the files of the usual build stay where they are made.
+        build::rsa_signing(workspace, &provided)?;
         let mut names = build::COMPONENTS.map(str::to_owned).to_vec();
         names.push("guests".to_owned());
         build::run(workspace, settings.wasm_std, settings.install, &names)?;
-        // Present now, so nothing is installed here.
-        std = Some(settings.wasm_std.provide(workspace, Install::Forbidden)?);
+        std = Some(provided);
         Ok(())
     })?;
     steps.run("unit tests", || {

@@ -39,7 +39,7 @@ const at = (client, lines, { secret = 'unused', providerArgs = [], edit = (text)
     // The variable of the private key, granted to the two components that may have it.
     manifest: (text) =>
       // `cargo xtask build` puts code for RSA keys in where airside.toml asks for it.
-      (lines.includes('RS256') ? text.replaceAll(/[^"/]*\/airside_(callback|tokens)/g, '../rsa-signing/airside_$1') : text)
+      (lines.includes('RS256') ? text.replaceAll(/[^"/]*\/airside_(callback|tokens)/g, 'rsa-signing/airside_$1') : text)
         .replace(/^client_secret = \{ .*$/m, (line) => `${line}\nclient_key = { required = true, secret = true }`)
         .replaceAll(/^client_secret = "\{\{.*$/gm, (line) => `${line}\nclient_key = "{{ client_key }}"`),
     env: { SPIN_VARIABLE_CLIENT_KEY: secret },

@@ -118,8 +118,7 @@ fn signers(packages: &[String]) -> Vec<String> {
 /// built in only then: few providers demand them, and they are a tenth of the file.
 fn asks_for_rsa(workspace: &Workspace) -> Result<bool> {
     let file = workspace.path("airside.toml");
-    let text =
-        fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+    let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
     // What is no TOML is told by the doctor; it does not load either way.
     Ok(text.parse().is_ok_and(|document| has_rs256(&document)))
 }
@@ -200,7 +199,11 @@ fn report(folder: &Path, packages: &[String], rsa: &[String]) -> Result<Vec<(Str
         }
         let size = u64::try_from(bare.as_ref().unwrap_or(&built).len())?;
         println!("{:>12} bytes  {name}", grouped(size));
-        let allowance = if rsa.contains(package) { RSA_ALLOWANCE } else { 0 };
+        let allowance = if rsa.contains(package) {
+            RSA_ALLOWANCE
+        } else {
+            0
+        };
         files.push((name, size.saturating_sub(allowance)));
     }
     Ok(files)

@@ -185,9 +185,11 @@ impl File {
             .text
             .match_indices("#[cfg(test)]\n")
             .find(|(at, attribute)| {
-                self.text
-                    .get(at + attribute.len()..)
-                    .is_some_and(|rest| rest.starts_with("mod "))
+                self.text.get(at + attribute.len()..).is_some_and(|rest| {
+                    ["mod ", "pub(crate) mod ", "pub(super) mod "]
+                        .iter()
+                        .any(|words| rest.starts_with(words))
+                })
             })
             .map_or(self.text.len(), |(at, _)| at);
         self.text.get(..end).unwrap_or(&self.text)

@@ -17,7 +17,10 @@ pub(crate) fn findings(files: &[File]) -> Vec<String> {
     let mut last: Option<(char, usize)> = None;
     for row in &rows {
         let [id, rule, code, tests] = row.as_slice() else {
-            findings.push(format!("{PAGE}: expected four columns: {}", row.join(" | ")));
+            findings.push(format!(
+                "{PAGE}: expected four columns: {}",
+                row.join(" | ")
+            ));
             continue;
         };
         match number(id) {
@@ -104,8 +107,14 @@ mod tests {
     fn check(rows: &str, expected: &[&str]) {
         let files = [
             file(PAGE, rows),
-            file("src/a.rs", "#[cfg(test)]\nmod tests {\n    fn it_holds() {}\n}\n"),
-            file("tests/e2e/a.test.mjs", "test('it holds, too', async () => {});\n"),
+            file(
+                "src/a.rs",
+                "#[cfg(test)]\nmod tests {\n    fn it_holds() {}\n}\n",
+            ),
+            file(
+                "tests/e2e/a.test.mjs",
+                "test('it holds, too', async () => {});\n",
+            ),
         ];
         let expected: Vec<String> = expected.iter().map(|f| format!("{PAGE}: {f}")).collect();
         assert_eq!(findings(&files), expected);
@@ -115,12 +124,24 @@ mod tests {
     fn a_row_names_code_and_tests_that_are_there() {
         let good = "| G1 | x | `src/a.rs` | `it_holds`, `it holds, too` |\n| T1 | y | `src/a.rs` | `it_holds` |";
         check(good, &[]);
-        check("| G1 | x | `src/b.rs` | `it_holds` |", &["G1: no file src/b.rs"]);
-        check("| G1 | x | `src/a.rs` | `it_fails` |", &["G1: no test it_fails"]);
+        check(
+            "| G1 | x | `src/b.rs` | `it_holds` |",
+            &["G1: no file src/b.rs"],
+        );
+        check(
+            "| G1 | x | `src/a.rs` | `it_fails` |",
+            &["G1: no test it_fails"],
+        );
         check("| G1 | x | here | `it_holds` |", &["G1: names no code"]);
         check("| G1 | x | `src/a.rs` | there |", &["G1: names no test"]);
-        check("| G2 | x | `src/a.rs` | `it_holds` |", &["G2: expected the next number"]);
-        check("| G1 | x | `src/a.rs` |", &["expected four columns: G1 | x | `src/a.rs`"]);
+        check(
+            "| G2 | x | `src/a.rs` | `it_holds` |",
+            &["G2: expected the next number"],
+        );
+        check(
+            "| G1 | x | `src/a.rs` |",
+            &["expected four columns: G1 | x | `src/a.rs`"],
+        );
         check("words", &["no rule at all"]);
     }
 }

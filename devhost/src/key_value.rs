@@ -359,42 +359,8 @@ mod tests {
     use std::path::PathBuf;
     use std::process::{Child, Command, Stdio};
     use std::thread;
-    use std::time::Instant;
-
-    use airside::endpoint::wheel;
-    use airside::ports::{Counters, KeyValueError, PortFuture, Ports};
-    use airside::testing::World;
-    use airside::testing::store::{counters_contract, key_value_contract};
-    use airside::time::Lifetime;
 
     use super::*;
-
-    /// A store as airside sees it.
-    struct Port<'s>(&'s Backend);
-
-    fn port<'a, T: 'a>(outcome: Result<T, Error>) -> PortFuture<'a, Result<T, KeyValueError>> {
-        Box::pin(std::future::ready(outcome.map_err(|_| KeyValueError)))
-    }
-
-    impl airside::ports::KeyValue for Port<'_> {
-        fn get(&self, key: &str) -> PortFuture<'_, Result<Option<Vec<u8>>, KeyValueError>> {
-            port(self.0.get(key))
-        }
-
-        fn set(&self, key: &str, value: &[u8]) -> PortFuture<'_, Result<(), KeyValueError>> {
-            port(self.0.set(key, value))
-        }
-
-        fn delete(&self, key: &str) -> PortFuture<'_, Result<(), KeyValueError>> {
-            port(self.0.delete(key))
-        }
-    }
-
-    impl Counters for Port<'_> {
-        fn increment(&self, key: &str, delta: i64) -> PortFuture<'_, Result<i64, KeyValueError>> {
-            port(self.0.increment(key, delta))
-        }
-    }
 
     fn runtime() -> tokio::runtime::Runtime {
         tokio::runtime::Builder::new_multi_thread().build().unwrap()
@@ -412,14 +378,34 @@ mod tests {
         open(StoreConfig::Sqlite { path }, Kind::File, folder)
     }
 
-    fn keeps_the_contracts(store: &Backend) {
+    /// What every store does, as Spin's do.
+    fn keeps_the_contract(store: &Backend) {
         runtime().block_on(async {
-            let port = Port(store);
-            key_value_contract(&port, "airside/test/").await;
-            counters_contract(&port, &port, "airside/test/").await;
+            let get = |key| store.get(key).unwrap();
+            let increment = |key, delta| store.increment(key, delta).unwrap();
+            assert_eq!(get("a"), None);
+            let all: Vec<u8> = (0..=255).collect();
+            store.set("a", &all).unwrap();
+            assert_eq!(get("a"), Some(all), "every byte");
+            store.set("a", b"").unwrap();
+            assert_eq!(get("a"), Some(Vec::new()), "replaced; empty is not absent");
+            assert_eq!(get("A"), None, "case counts");
+            assert_eq!(increment("n", 1), 1);
+            assert_eq!(increment("n", 1), 2);
+            assert_eq!(increment("n", 20), 22);
+            assert_eq!(increment("n", 0), 22, "read");
+            assert_eq!(increment("n", -2), 20);
+            assert_eq!(increment("z", 0), 0, "read unset");
+            assert_eq!(store.keys().unwrap().len(), 3);
+            for key in ["a", "n", "z"] {
+                store.delete(key).unwrap();
+                assert_eq!(get(key), None);
+                store.delete(key).unwrap();
+            }
+            assert_eq!(increment("n", 1), 1, "begun anew");
+            store.delete("n").unwrap();
+            assert_eq!(store.keys().unwrap(), Vec::<String>::new());
         });
-        let keys = runtime().block_on(async { store.keys().unwrap() });
-        assert_eq!(keys, Vec::<String>::new());
     }
 
     /// Counts with eight threads in turn on two stores; each number comes once.
@@ -445,11 +431,11 @@ mod tests {
     }
 
     #[test]
-    fn sqlite_keeps_the_contracts() {
+    fn sqlite_keeps_the_contract() {
         let folder = tempfile::tempdir().unwrap();
-        keeps_the_contracts(&file(folder.path()));
+        keeps_the_contract(&file(folder.path()));
         let config = StoreConfig::default();
-        keeps_the_contracts(&open(config, Kind::Memory, folder.path()));
+        keeps_the_contract(&open(config, Kind::Memory, folder.path()));
     }
 
     #[test]
@@ -470,77 +456,6 @@ mod tests {
             assert!(store.increment("n", i64::MAX).is_err());
             assert_eq!(store.increment("n", 0).unwrap(), 258);
         });
-    }
-
-    /// A day's records go through the wheel and leave nothing behind. 2,000 of them, or as many as
-    /// `AIRSIDE_WHEEL_RECORDS` says; then the numbers are worth looking at.
-    #[test]
-    fn the_wheel_leaves_nothing_behind() {
-        let wanted = std::env::var("AIRSIDE_WHEEL_RECORDS").ok();
-        let count: u64 = wanted.map_or(2_000, |text| text.parse().unwrap());
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("kv.db");
-        let store = file(folder.path());
-        let rows = || runtime().block_on(async { store.keys().unwrap().len() });
-        let size = || fs::metadata(&path).unwrap().len() / 1_000;
-        let world = World::default();
-        let port = Port(&store);
-        let ports = Ports {
-            counters: &port,
-            key_value: &port,
-            ..world.ports()
-        };
-        let begin = ports.clock.now();
-        let record = vec![b'x'; 2_000];
-        let sweep = async |now| {
-            wheel::sweep(&wheel::Idle::default(), ports, now)
-                .await
-                .unwrap()
-        };
-        let started = Instant::now();
-        runtime().block_on(async {
-            sweep(begin).await;
-            for number in 0..count {
-                // Spread over a day, each for a day.
-                let now = begin.plus(Lifetime::from_secs(number * 86_400 / count));
-                let key = format!("airside/session/{number}");
-                let until = now.plus(Lifetime::from_secs(86_400));
-                wheel::register(&key, b"", until, ports, now).await.unwrap();
-                airside::ports::KeyValue::set(&port, &key, &record)
-                    .await
-                    .unwrap();
-            }
-        });
-        let written = started.elapsed();
-        let full = (rows(), size());
-        // Two days and a bit later.
-        let now = begin.plus(Lifetime::from_secs(2 * 86_400 + 2 * 3_600));
-        let (mut requests, mut longest) = (0_u32, Duration::ZERO);
-        let started = Instant::now();
-        runtime().block_on(async {
-            loop {
-                let one = Instant::now();
-                let swept = sweep(now).await;
-                requests += 1;
-                longest = longest.max(one.elapsed());
-                if swept < wheel::AT_ONCE {
-                    break;
-                }
-            }
-        });
-        let each = started.elapsed() / requests;
-        println!(
-            "{count} records of 2,000 bytes: {} rows, {} kB, {:?} each to register and write; \
-             {requests} requests swept them, {each:?} each, {longest:?} at most; {} rows, {} kB left",
-            full.0,
-            full.1,
-            written / u32::try_from(count).unwrap(),
-            rows(),
-            size()
-        );
-        let keys = runtime().block_on(async { store.keys().unwrap() });
-        assert_eq!(keys, ["airside/wheel/floor"]);
-        assert!(u64::from(requests) <= count / 10 + 20, "{requests}");
     }
 
     /// Debian's redis-server in a folder of its own, reached by a socket.
@@ -596,10 +511,10 @@ mod tests {
     }
 
     #[test]
-    fn redis_keeps_the_contracts_and_shows_keys_as_they_are() {
+    fn redis_keeps_the_contract_and_shows_keys_as_they_are() {
         let server = Server::start();
         let store = server.store();
-        keeps_the_contracts(&store);
+        keeps_the_contract(&store);
         counts_once([&store, &server.store()]);
         runtime().block_on(async {
             assert_eq!(store.keys().unwrap(), ["n"]);

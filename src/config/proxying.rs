@@ -86,9 +86,9 @@ pub(super) fn identity_headers(table: &Table<'_, '_>) -> IdentityHeaders {
             ),
         }
     }
-    let mut names: Vec<String> = headers.names().map(|name| folded(name.as_str())).collect();
-    names.sort_unstable();
-    if names.windows(2).any(|pair| pair.first() == pair.last()) {
+    let names: Vec<String> = headers.names().map(|name| folded(name.as_str())).collect();
+    let twice = |(at, name)| names.iter().skip(at + 1).any(|other| other == name);
+    if names.iter().enumerate().any(twice) {
         table.problem("identity_headers", "expected a name of its own for each");
     }
     headers
@@ -125,13 +125,15 @@ pub(super) fn identity_names(upstreams: &[(String, Option<Upstream>)]) -> Vec<St
     let all = upstreams
         .iter()
         .filter_map(|(_, upstream)| upstream.as_ref());
-    let mut names: Vec<String> = all
-        .flat_map(|upstream| upstream.identity_headers.names())
-        .map(|name| folded(name.as_str()))
-        .filter(|name| !name.starts_with("x-forwarded"))
-        .collect();
-    names.sort_unstable();
-    names.dedup();
+    let mut names: Vec<String> = Vec::new();
+    for name in all.flat_map(|upstream| upstream.identity_headers.names()) {
+        let name = folded(name.as_str());
+        if !name.starts_with("x-forwarded")
+            && let Err(place) = names.binary_search(&name)
+        {
+            names.insert(place, name);
+        }
+    }
     names
 }
 

@@ -41,7 +41,11 @@ impl Problems<'_> {
             #[cfg(any(test, feature = "diagnostics"))]
             expected: expected.to_string(),
         };
-        self.found.borrow_mut().push(problem);
+        let mut found = self.found.borrow_mut();
+        // By line and key. They come nearly in that order.
+        let place =
+            found.partition_point(|known| (known.line, &known.key) <= (problem.line, &problem.key));
+        found.insert(place, problem);
     }
 }
 
@@ -458,7 +462,6 @@ pub(super) fn config(text: &str) -> Result<Config, Vec<Problem>> {
             dangers,
         }),
         _ => {
-            found.sort_unstable_by(|a, b| (a.line, &a.key).cmp(&(b.line, &b.key)));
             found.dedup();
             Err(found)
         }

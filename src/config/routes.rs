@@ -224,7 +224,7 @@ fn overlaps(root: &Table<'_, '_>, routes: &[Route], places: &[Place]) {
         for (index, (route, place)) in same.iter().enumerate() {
             let mut earlier = same.iter().take(index);
             if let Some((_, other)) = earlier.find(|(other, _)| overlap(route, other)) {
-                let text = format!("overlaps {}: the same path and method twice", other.path);
+                let text = format_args!("overlaps {}: the same path and method twice", other.path);
                 root.problems.add(place.start, place.path.clone(), text);
             }
         }
@@ -243,13 +243,16 @@ fn overlap(a: &Route, b: &Route) -> bool {
 /// answer both alike.
 fn slash_twins(root: &Table<'_, '_>, routes: &[Route], places: &[Place], matcher: &Matcher) {
     // A route for every method is tried with each method that any route names.
-    let mut named: Vec<&Method> = routes
+    let mut named = vec![&Method::GET];
+    for method in routes
         .iter()
         .flat_map(|route| route.methods.iter().flatten())
-        .chain([&Method::GET])
-        .collect();
-    named.sort_unstable_by_key(|method| method.as_str());
-    named.dedup();
+    {
+        let order = |known: &&Method| known.as_str().cmp(method.as_str());
+        if let Err(place) = named.binary_search_by(order) {
+            named.insert(place, method);
+        }
+    }
     for (route, place) in routes.iter().zip(places) {
         if route.path.prefix || route.path.base == "/" {
             continue;
@@ -270,12 +273,11 @@ fn slash_twins(root: &Table<'_, '_>, routes: &[Route], places: &[Place], matcher
             None => named.iter().any(|method| is_weaker(method)),
         };
         if weaker {
-            let text = format!(
+            root.problems.add(place.start, place.path.clone(), format_args!(
                 "{twin} would be open to more: expected a route for it that asks for as much, or {}/* \
                  in place of this one",
                 route.path.base.trim_end_matches('/')
-            );
-            root.problems.add(place.start, place.path.clone(), text);
+            ));
         }
     }
 }

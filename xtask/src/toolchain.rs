@@ -115,16 +115,35 @@ impl FromStr for WasmStd {
 impl Std {
     /// Lets a cargo command build with it.
     pub(crate) fn apply(&self, cargo: &mut Command) {
+        let mut flags = std::ffi::OsString::new();
         if let Self::Sysroot(sysroot) = self {
-            let mut flag = std::ffi::OsString::from("--sysroot=");
-            flag.push(sysroot);
-            // The general variables would win over the target's own.
-            cargo
-                .env_remove("RUSTFLAGS")
-                .env_remove("CARGO_ENCODED_RUSTFLAGS");
-            cargo.env("CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS", flag);
+            flags.push("--sysroot=");
+            flags.push(sysroot);
         }
+        // Where this machine keeps the crates' sources is in no file.
+        for folder in sources() {
+            if !flags.is_empty() {
+                flags.push("\x1f");
+            }
+            flags.push("--remap-path-prefix=");
+            flags.push(folder);
+            flags.push("=crates");
+        }
+        // It would win over what is given here only.
+        cargo.env("CARGO_ENCODED_RUSTFLAGS", flags);
     }
+}
+
+/// The folders that cargo unpacks the sources of crates in.
+fn sources() -> Vec<PathBuf> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
+    let registries = home.and_then(|home| std::fs::read_dir(home.join("registry/src")).ok());
+    registries
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect()
 }
 
 fn rustup(workspace: &Workspace) -> Result<Std> {

@@ -50,11 +50,40 @@ pub async fn gate(request: WasiRequest) -> Result<WasiResponse, ErrorCode> {
                     } else {
                         Failure::Unavailable
                     };
-                    let cause = format!("{code:?}");
+                    let cause = word(&code).to_owned();
                     respond_with(upstream_failed(&head, &plan, failure, cause, ports))
                 }
             }
         }
+    }
+}
+
+/// What the log says of `code`: the commonest by name. The name of each, with all that a host may
+/// add to it, would be 8 kB in the file.
+fn word(code: &ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::ConfigurationError => "ConfigurationError",
+        ErrorCode::ConnectionLimitReached => "ConnectionLimitReached",
+        ErrorCode::ConnectionReadTimeout => "ConnectionReadTimeout",
+        ErrorCode::ConnectionRefused => "ConnectionRefused",
+        ErrorCode::ConnectionTerminated => "ConnectionTerminated",
+        ErrorCode::ConnectionTimeout => "ConnectionTimeout",
+        ErrorCode::ConnectionWriteTimeout => "ConnectionWriteTimeout",
+        ErrorCode::DestinationIpProhibited => "DestinationIpProhibited",
+        ErrorCode::DestinationNotFound => "DestinationNotFound",
+        ErrorCode::DestinationUnavailable => "DestinationUnavailable",
+        ErrorCode::DnsError(_) => "DnsError",
+        ErrorCode::DnsTimeout => "DnsTimeout",
+        ErrorCode::HttpProtocolError => "HttpProtocolError",
+        ErrorCode::HttpRequestDenied => "HttpRequestDenied",
+        ErrorCode::HttpRequestUriInvalid => "HttpRequestUriInvalid",
+        ErrorCode::HttpResponseIncomplete => "HttpResponseIncomplete",
+        ErrorCode::HttpResponseTimeout => "HttpResponseTimeout",
+        ErrorCode::InternalError(_) => "InternalError",
+        ErrorCode::TlsAlertReceived(_) => "TlsAlertReceived",
+        ErrorCode::TlsCertificateError => "TlsCertificateError",
+        ErrorCode::TlsProtocolError => "TlsProtocolError",
+        _ => "other",
     }
 }
 

@@ -271,7 +271,7 @@ fn grouped(number: u64) -> String {
 }
 
 /// Platforms load a component anew on many machines: what does not fit here is a fault.
-const SIZE_LIMIT: u64 = 1_100_000;
+const SIZE_LIMIT: u64 = 1_000_000;
 /// What code for RSA private keys may add where it is asked for.
 const RSA_ALLOWANCE: u64 = 120_000;
 

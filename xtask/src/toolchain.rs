@@ -129,8 +129,10 @@ impl Std {
             flags.push(folder);
             flags.push("=crates");
         }
-        // It would win over what is given here only.
-        cargo.env("CARGO_ENCODED_RUSTFLAGS", flags);
+        // The one variable that wins over all others.
+        if !flags.is_empty() {
+            cargo.env("CARGO_ENCODED_RUSTFLAGS", flags);
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use spin_sdk::wasip3::{wit_future, wit_stream};
 
 use crate::http_client::is_timeout;
 use crate::instance::instance;
-use crate::message::{Trailers, fields, head, header_map, respond_with, spawn};
+use crate::message::{Trailers, fields, head, header_map, no_trailers, respond_with, spawn};
 use crate::ports;
 
 /// Serves one request at the gate.
@@ -98,7 +98,9 @@ async fn forward(
     let (_, received) = wit_future::new(|| Ok(()));
     let (body, trailers) = WasiRequest::consume_body(request, received);
     let (contents, trailers) = match plan.body {
-        Body::None => (None, trailers),
+        // Without a body there are no trailers. The host would tell so only to whoever reads the
+        // body to its end, and a component that is called would wait for it.
+        Body::None => (None, no_trailers()),
         Body::Stream => (Some(body), trailers),
         Body::AtMost(limit) => {
             let (counted, trailers) = counted(body, trailers, limit, Rc::clone(too_large));

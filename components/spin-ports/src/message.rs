@@ -188,7 +188,7 @@ pub(crate) fn contents(body: Bytes) -> (Option<StreamReader<u8>>, Trailers) {
     (Some(reader), no_trailers())
 }
 
-fn no_trailers() -> Trailers {
+pub(crate) fn no_trailers() -> Trailers {
     wit_future::new(|| Ok(None)).1
 }
 

@@ -7,12 +7,14 @@ mod client;
 mod credential;
 mod entries;
 mod login;
+mod plain;
 mod preset;
 mod proxying;
 mod read;
 mod resource;
 mod routes;
 mod shape;
+mod table;
 mod toml;
 
 use std::fmt;
@@ -21,12 +23,13 @@ use http::Method;
 
 pub use crate::config::credential::{Credential, Grant};
 pub use crate::config::proxying::{Assertion, Identity, IdentityHeaders};
+pub use crate::config::table::RouteTable;
 use crate::jose::Algorithm;
 pub use crate::oauth::access_token::TokenIssuer;
 use crate::oauth::authorization::Prompt;
 use crate::oauth::protected_resource::ProtectedResource;
 use crate::oidc::requirements::Requirements;
-use crate::policy::{CheckedPath, Match, Matcher, Route, StepUp};
+use crate::policy::{CheckedPath, Match, StepUp};
 use crate::session::SessionLimits;
 use crate::time::{Leeway, Lifetime};
 use crate::url::{HttpsUrl, Issuer, Origin};
@@ -47,11 +50,9 @@ pub struct Config {
     /// Where requests go, in the order of their names.
     pub upstreams: Vec<Upstream>,
     /// What each path needs.
-    pub routes: Vec<Route>,
+    pub routes: RouteTable,
     /// The APIs that have metadata.
     pub resources: Vec<ProtectedResource>,
-    /// `routes`, ready for matching.
-    pub matcher: Matcher,
     /// Names of identity headers, in lower case and with `-` for `_`: what a client sends under
     /// one of them goes no further.
     pub identity_names: Vec<String>,
@@ -293,8 +294,8 @@ impl Config {
     ///
     /// # Errors
     /// All problems at once, in the order of the file.
-    pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
-        read::config(text)
+    pub fn parse(text: impl Into<String>) -> Result<Self, Vec<Problem>> {
+        read::config(text.into())
     }
 
     /// The provider called `name`.
@@ -340,8 +341,8 @@ impl Config {
 
     fn step_up_of(&self, method: &Method, target: &str) -> Option<&StepUp> {
         let path = CheckedPath::parse(target).ok()?;
-        match self.matcher.find(&self.routes, &path, method) {
-            Match::Route(index) => self.routes.get(index).map(|route| &route.step_up),
+        match self.find(&path, method) {
+            Match::Route(index) => self.route(index).map(|route| &route.step_up),
             Match::OtherMethods(_) | Match::None => None,
         }
     }

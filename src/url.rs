@@ -305,31 +305,52 @@ pub struct PathPattern {
     pub prefix: bool,
 }
 
-impl FromStr for PathPattern {
-    type Err = UrlError;
-
-    fn from_str(text: &str) -> Result<Self, UrlError> {
+impl PathPattern {
+    /// Base and prefix of a pattern, where they stand in the text.
+    pub(crate) fn split(text: &str) -> Result<(&str, bool), UrlError> {
         let (base, prefix) = match text.strip_suffix("/*") {
             Some(base) => (base, true),
             None => (text, false),
         };
-        let plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'\\' | b'*' | b'?' | b'#' | b'%');
-        let whole = if prefix && base.is_empty() { "/" } else { base };
-        let segments_fit =
-            whole == "/" || whole.split('/').skip(1).all(|s| !matches!(s, "." | ".."));
-        let ok = whole.starts_with('/')
-            && whole.bytes().all(plain)
-            && !whole.contains("//")
-            && segments_fit
-            && !(prefix && base.ends_with('/'));
-        if ok {
-            Ok(PathPattern {
-                base: base.to_owned(),
-                prefix,
-            })
+        // Of the segment so far: its bytes, and how many of them are dots.
+        let (mut length, mut dots) = (0, 0);
+        for (at, byte) in base.bytes().enumerate() {
+            match byte {
+                b'/' if at == 0 => {}
+                _ if at == 0 => return Err(UrlError::NotAPath),
+                // An empty segment, or one that moves.
+                b'/' if length == dots && length < 3 => return Err(UrlError::NotAPath),
+                b'/' => (length, dots) = (0, 0),
+                b'\\' | b'*' | b'?' | b'#' | b'%' => return Err(UrlError::NotAPath),
+                b'.' => (length, dots) = (length + 1, dots + 1),
+                b'!'..=b'~' => length += 1,
+                _ => return Err(UrlError::NotAPath),
+            }
+        }
+        let moves = length == dots && matches!(length, 1 | 2);
+        // The base of `/*` is empty, and other bases of prefixes end in a segment.
+        let whole = if prefix {
+            base.is_empty() || length > 0
+        } else {
+            !base.is_empty()
+        };
+        if whole && !moves {
+            Ok((base, prefix))
         } else {
             Err(UrlError::NotAPath)
         }
+    }
+}
+
+impl FromStr for PathPattern {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        let (base, prefix) = PathPattern::split(text)?;
+        Ok(PathPattern {
+            base: base.to_owned(),
+            prefix,
+        })
     }
 }
 

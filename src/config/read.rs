@@ -10,9 +10,8 @@ use crate::config::entries::{issuer, provider, session, upstream};
 use crate::config::routes::Routes;
 use crate::config::toml::{Spanned, Value};
 use crate::config::{
-    Config, Problem, Provider, TokenIssuer, Upstream, login, proxying, routes, toml,
+    Config, Problem, Provider, TokenIssuer, Upstream, login, proxying, routes, table, toml,
 };
-use crate::oauth::access_token::AudienceClaim;
 use crate::url::Origin;
 
 /// Everything wrong so far.
@@ -21,7 +20,14 @@ pub(super) struct Problems<'t> {
     found: RefCell<Vec<Problem>>,
 }
 
-impl Problems<'_> {
+impl<'t> Problems<'t> {
+    pub(super) fn new(text: &'t str) -> Self {
+        Problems {
+            text,
+            found: RefCell::default(),
+        }
+    }
+
     pub(super) fn count(&self) -> usize {
         self.found.borrow().len()
     }
@@ -344,19 +350,56 @@ impl<'d, 't> Table<'d, 't> {
     }
 }
 
-pub(super) fn config(text: &str) -> Result<Config, Vec<Problem>> {
-    let problems = Problems {
-        text,
-        found: RefCell::default(),
-    };
+/// Reads the configuration, each route by itself where that is the same as reading all of it.
+pub(super) fn config(text: String) -> Result<Config, Vec<Problem>> {
+    match in_pieces(&text) {
+        Some(mut config) => {
+            config.routes.keep(text);
+            Ok(config)
+        }
+        None => whole(&text),
+    }
+}
+
+/// `None` where the whole text has to be read.
+pub(super) fn in_pieces(text: &str) -> Option<Config> {
+    let first = table::first(text)?;
+    let head = text.get(..first)?;
+    let problems = Problems::new(head);
+    let judged = judged(head, &problems, |_, names| table::read(text, first, names));
+    judged.filter(|_| problems.count() == 0)
+}
+
+/// Reads the whole text at once.
+pub(super) fn whole(text: &str) -> Result<Config, Vec<Problem>> {
+    let problems = Problems::new(text);
+    let judged = judged(text, &problems, |root, names| {
+        Some(routes::routes(root, names))
+    });
+    let mut found = problems.found.into_inner();
+    match judged {
+        Some(config) if found.is_empty() => Ok(config),
+        _ => {
+            found.dedup();
+            Err(found)
+        }
+    }
+}
+
+/// The configuration, as far as nothing is missing; what is wrong is added to `problems`.
+fn judged<'t>(
+    text: &'t str,
+    problems: &Problems<'t>,
+    routes: impl FnOnce(&Table<'_, '_>, &routes::Names<'_>) -> Option<Routes>,
+) -> Option<Config> {
     let document = toml::parse(text, |at, message| {
         problems.add(at, "airside.toml", message)
     });
     if problems.count() > 0 {
         // What is missing may stand in a line that could not be read.
-        return Err(problems.found.into_inner());
+        return None;
     }
-    let root = Table::new(String::new(), 0, &document, &problems);
+    let root = Table::new(String::new(), 0, &document, problems);
     let mut dangers = Vec::new();
 
     let public_url: Option<Origin> =
@@ -397,73 +440,49 @@ pub(super) fn config(text: &str) -> Result<Config, Vec<Problem>> {
         .into_iter()
         .map(|(name, table)| (name.clone(), upstream(name, &table, &known, &mut dangers)))
         .collect();
-    let names = routes::Names {
-        public_url: public_url.as_ref(),
-        issuer_urls: issuers
+    let names = routes::Names::new(
+        public_url.as_ref(),
+        issuers
             .iter()
-            .map(|(_, issuer)| issuer.as_ref().map_or("", |issuer| issuer.issuer.as_str()))
-            .collect(),
-        token_upstreams: upstreams
+            .map(|(name, issuer)| (name.as_str(), issuer.as_ref())),
+        upstreams
             .iter()
-            .filter_map(|(_, upstream)| upstream.as_ref())
-            .filter(|upstream| upstream.credential.needs_access_token())
-            .map(|upstream| upstream.name.as_str())
-            .collect(),
-        issuers: issuers.iter().map(|(name, _)| name.as_str()).collect(),
-        addressed_to_clients: issuers
-            .iter()
-            .filter_map(|(_, issuer)| issuer.as_ref())
-            .filter(|issuer| issuer.shape.audience == AudienceClaim::ClientId)
-            .map(|issuer| issuer.name.as_str())
-            .collect(),
-        upstreams: upstreams.iter().map(|(name, _)| name.as_str()).collect(),
-        client_ids: providers
-            .iter()
-            .map(|provider| provider.client_id.as_str())
-            .collect(),
-        has_provider: !provider_tables.is_empty(),
-    };
+            .map(|(name, upstream)| (name.as_str(), upstream.as_ref())),
+        &providers,
+        !provider_tables.is_empty(),
+    );
+    let routes = routes(&root, &names);
+    root.finish();
     let Routes {
-        routes,
-        matcher,
+        table: routes,
         claim_rules,
         resources,
-    } = routes::routes(&root, &names);
-    root.finish();
-
-    let mut found = problems.found.into_inner();
-    match (public_url, found.is_empty()) {
-        (Some(public_url), true) => Ok(Config {
-            public_url,
-            session,
-            providers,
-            issuers: issuers
-                .into_iter()
-                .zip(claim_rules)
-                .filter_map(|((_, issuer), claim_rules)| {
-                    issuer.map(|issuer| TokenIssuer {
-                        claim_rules,
-                        ..issuer
-                    })
+    } = routes?;
+    Some(Config {
+        public_url: public_url?,
+        session,
+        providers,
+        issuers: issuers
+            .into_iter()
+            .zip(claim_rules)
+            .filter_map(|((_, issuer), claim_rules)| {
+                issuer.map(|issuer| TokenIssuer {
+                    claim_rules,
+                    ..issuer
                 })
-                .collect(),
-            issuer_clients: issuer_clients
-                .into_iter()
-                .map(|(client, _)| client)
-                .collect(),
-            identity_names: proxying::identity_names(&upstreams),
-            upstreams: upstreams
-                .into_iter()
-                .filter_map(|(_, upstream)| upstream)
-                .collect(),
-            routes,
-            resources,
-            matcher,
-            dangers,
-        }),
-        _ => {
-            found.dedup();
-            Err(found)
-        }
-    }
+            })
+            .collect(),
+        issuer_clients: issuer_clients
+            .into_iter()
+            .map(|(client, _)| client)
+            .collect(),
+        identity_names: proxying::identity_names(&upstreams),
+        upstreams: upstreams
+            .into_iter()
+            .filter_map(|(_, upstream)| upstream)
+            .collect(),
+        routes,
+        resources,
+        dangers,
+    })
 }

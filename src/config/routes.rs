@@ -4,16 +4,16 @@ use http::Method;
 
 use crate::config::claims;
 use crate::config::entries::is_scope;
-use crate::config::proxying;
-use crate::config::read::Table;
-use crate::config::resource;
-use crate::oauth::access_token::ClaimRule;
+use crate::config::read::{Problems, Table};
+use crate::config::table::RouteTable;
+use crate::config::{Config, Provider, TokenIssuer, Upstream, proxying, resource, toml};
+use crate::oauth::access_token::{AudienceClaim, ClaimRule};
 use crate::oauth::protected_resource::ProtectedResource;
-use crate::policy::matcher::count_step;
-use crate::policy::{Access, CheckedPath, Match, Matcher, Route, TokenRule};
+use crate::policy::{Access, CheckedPath, Matcher, Route, TokenRule};
 use crate::url::{Origin, PathPattern};
 
-/// What routes may refer to.
+/// What routes may refer to. All but `client_ids` in order.
+#[derive(Clone)]
 pub(super) struct Names<'c> {
     pub(super) public_url: Option<&'c Origin>,
     pub(super) issuers: Vec<&'c str>,
@@ -28,19 +28,79 @@ pub(super) struct Names<'c> {
     pub(super) has_provider: bool,
 }
 
+impl<'c> Names<'c> {
+    /// Those of a configuration that is right.
+    pub(super) fn of(config: &'c Config) -> Self {
+        let issuers = config.issuers.iter();
+        let upstreams = config.upstreams.iter();
+        Names::new(
+            Some(&config.public_url),
+            issuers.map(|issuer| (issuer.name.as_str(), Some(issuer))),
+            upstreams.map(|upstream| (upstream.name.as_str(), Some(upstream))),
+            &config.providers,
+            !config.providers.is_empty(),
+        )
+    }
+
+    /// Those of entries that are right, as far as they are.
+    pub(super) fn new(
+        public_url: Option<&'c Origin>,
+        issuers: impl Iterator<Item = (&'c str, Option<&'c TokenIssuer>)>,
+        upstreams: impl Iterator<Item = (&'c str, Option<&'c Upstream>)>,
+        providers: &'c [Provider],
+        has_provider: bool,
+    ) -> Self {
+        let client_ids = providers.iter().map(|provider| provider.client_id.as_str());
+        let mut names = Names {
+            public_url,
+            issuers: Vec::new(),
+            issuer_urls: Vec::new(),
+            addressed_to_clients: Vec::new(),
+            upstreams: Vec::new(),
+            token_upstreams: Vec::new(),
+            client_ids: client_ids.collect(),
+            has_provider,
+        };
+        for (name, issuer) in issuers {
+            names.issuers.push(name);
+            let url = issuer.map_or("", |issuer| issuer.issuer.as_str());
+            names.issuer_urls.push(url);
+            if issuer.is_some_and(|issuer| issuer.shape.audience == AudienceClaim::ClientId) {
+                names.addressed_to_clients.push(name);
+            }
+        }
+        for (name, upstream) in upstreams {
+            names.upstreams.push(name);
+            if upstream.is_some_and(|upstream| upstream.credential.needs_access_token()) {
+                names.token_upstreams.push(name);
+            }
+        }
+        names
+    }
+}
+
 /// The routes, and what they brought about.
 pub(super) struct Routes {
-    pub(super) routes: Vec<Route>,
-    pub(super) matcher: Matcher,
+    pub(super) table: RouteTable,
     /// The rules about claims, for each issuer by its index.
     pub(super) claim_rules: Vec<Vec<ClaimRule>>,
     pub(super) resources: Vec<ProtectedResource>,
 }
 
 /// What routes share.
-struct Found {
-    claim_rules: Vec<Vec<ClaimRule>>,
-    resources: Vec<ProtectedResource>,
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) claim_rules: Vec<Vec<ClaimRule>>,
+    pub(super) resources: Vec<ProtectedResource>,
+}
+
+impl Found {
+    pub(super) fn new(names: &Names<'_>) -> Self {
+        Found {
+            claim_rules: vec![Vec::new(); names.issuers.len()],
+            resources: Vec::new(),
+        }
+    }
 }
 
 /// Where a route stands in the file: for problems with it.
@@ -54,10 +114,7 @@ pub(super) fn routes(root: &Table<'_, '_>, names: &Names<'_>) -> Routes {
     if tables.is_empty() {
         root.problem("routes", "missing; expected at least one [[routes]]");
     }
-    let mut found = Found {
-        claim_rules: vec![Vec::new(); names.issuers.len()],
-        resources: Vec::new(),
-    };
+    let mut found = Found::new(names);
     let (mut routes, mut places) = (Vec::new(), Vec::new());
     for table in &tables {
         if let Some(route) = route(table, names, &mut found) {
@@ -68,28 +125,50 @@ pub(super) fn routes(root: &Table<'_, '_>, names: &Names<'_>) -> Routes {
             });
         }
     }
-    overlaps(root, &routes, &places);
-    let matcher = Matcher::new(&routes);
+    let patterns = routes
+        .iter()
+        .map(|route| (route.path.base.as_str(), route.path.prefix));
+    let matcher = Matcher::new(patterns);
+    overlaps(root, &routes, &places, &matcher);
     slash_twins(root, &routes, &places, &matcher);
     Routes {
-        routes,
-        matcher,
+        table: RouteTable::new(routes, matcher),
         claim_rules: found.claim_rules,
         resources: found.resources,
     }
 }
 
+/// The route of a piece of the file that has one and nothing else; `None` unless it is right.
+pub(super) fn single(text: &str, names: &Names<'_>, found: &mut Found) -> Option<Route> {
+    let problems = Problems::new(text);
+    let document = toml::parse(text, |at, message| {
+        problems.add(at, "airside.toml", message)
+    });
+    let root = Table::new(String::new(), 0, &document, &problems);
+    let tables = root.tables("routes");
+    root.finish();
+    let [table] = tables.as_slice() else {
+        return None;
+    };
+    let route = route(table, names, found);
+    route.filter(|_| problems.count() == 0)
+}
+
+/// True for what is airside's own, or the platform's.
+pub(super) fn is_reserved(base: &str) -> bool {
+    let below = ["/auth", "/.well-known/spin"].map(|taken| base.strip_prefix(taken));
+    let is_below = |rest: &str| rest.is_empty() || rest.starts_with('/');
+    below.into_iter().flatten().any(is_below)
+}
+
 fn route(table: &Table<'_, '_>, names: &Names<'_>, found: &mut Found) -> Option<Route> {
     let expected = "a path such as /invoices (exactly this one) or /api/* (whole segments below)";
     let path: Option<PathPattern> = table.required("path", expected);
-    if let Some(path) = &path {
-        let reserved = |of: &str| path.base == of || path.base.starts_with(&format!("{of}/"));
-        if reserved("/auth") || reserved("/.well-known/spin") {
-            table.problem(
-                "path",
-                "/auth and /.well-known/spin are taken: expected another path",
-            );
-        }
+    if path.as_ref().is_some_and(|path| is_reserved(&path.base)) {
+        table.problem(
+            "path",
+            "/auth and /.well-known/spin are taken: expected another path",
+        );
     }
     let methods = table.get("methods").map(|_| {
         let list: Vec<Method> = table.list("methods", "methods such as \"GET\"", Vec::new);
@@ -202,27 +281,23 @@ fn token_rule(
 
 /// The index of the entry that `key` names.
 fn reference(table: &Table<'_, '_>, key: &'static str, names: &[&str]) -> Option<usize> {
-    let expected = format!("one of the {key}s: {}", names.join(", "));
-    let name = table.required_text(key, &expected)?;
-    let found = names.iter().position(|known| *known == name);
+    let name = table.get(key).and_then(|value| value.get_ref().as_str());
+    let found = name.and_then(|name| names.iter().position(|known| *known == name));
     if found.is_none() {
-        table.problem(key, format_args!("expected {expected}"));
+        let expected = format!("one of the {key}s: {}", names.join(", "));
+        if table.required_text(key, &expected).is_some() {
+            table.problem(key, format_args!("expected {expected}"));
+        }
     }
     found
 }
 
-/// Refuses the same path and method twice. Sorted by path, so that ten thousand routes do not
-/// have to be compared with each other.
-fn overlaps(root: &Table<'_, '_>, routes: &[Route], places: &[Place]) {
-    let mut sorted: Vec<(&Route, &Place)> = routes.iter().zip(places).collect();
-    sorted.sort_unstable_by(|(a, at), (b, other)| {
-        count_step();
-        let key = (&a.path.base, a.path.prefix, at.start);
-        key.cmp(&(&b.path.base, b.path.prefix, other.start))
-    });
-    for same in sorted.chunk_by(|(a, _), (b, _)| a.path == b.path) {
-        for (index, (route, place)) in same.iter().enumerate() {
-            let mut earlier = same.iter().take(index);
+/// Refuses the same path and method twice.
+fn overlaps(root: &Table<'_, '_>, routes: &[Route], places: &[Place], matcher: &Matcher) {
+    for same in matcher.repeated() {
+        let of = |index: &usize| Some((routes.get(*index)?, places.get(*index)?));
+        for (at, (route, place)) in same.iter().filter_map(of).enumerate() {
+            let mut earlier = same.iter().filter_map(of).take(at);
             if let Some((_, other)) = earlier.find(|(other, _)| overlap(route, other)) {
                 let text = format_args!("overlaps {}: the same path and method twice", other.path);
                 root.problems.add(place.start, place.path.clone(), text);
@@ -231,8 +306,8 @@ fn overlaps(root: &Table<'_, '_>, routes: &[Route], places: &[Place]) {
     }
 }
 
-fn overlap(a: &Route, b: &Route) -> bool {
-    count_step();
+/// True when both are for one and the same method.
+pub(super) fn overlap(a: &Route, b: &Route) -> bool {
     match (&a.methods, &b.methods) {
         (Some(a), Some(b)) => a.iter().any(|method| b.contains(method)),
         _ => true,
@@ -264,9 +339,11 @@ fn slash_twins(root: &Table<'_, '_>, routes: &[Route], places: &[Place], matcher
         let Ok(checked) = CheckedPath::parse(&twin) else {
             continue;
         };
-        let is_weaker = |method: &Method| match matcher.find(routes, &checked, method) {
-            Match::Route(other) => routes.get(other).is_some_and(|other| !other.covers(route)),
-            Match::OtherMethods(_) | Match::None => false,
+        let is_weaker = |method: &Method| {
+            let decoded = checked.decoded();
+            let others = matcher.at(&decoded).filter_map(|other| routes.get(other));
+            let mut others = others.filter(|other| other.allows(method));
+            others.next().is_some_and(|other| !other.covers(route))
         };
         let weaker = match &route.methods {
             Some(methods) => methods.iter().any(is_weaker),

@@ -168,8 +168,8 @@ async fn decide<'i>(
     if let Some(decision) = preflight(head, &path, route_out, instance)? {
         return Ok(decision);
     }
-    let route = match config.matcher.find(&config.routes, &path, &head.method) {
-        Match::Route(index) => config.routes.get(index).ok_or(Error::Internal)?,
+    let route = match config.find(&path, &head.method) {
+        Match::Route(index) => config.route(index).ok_or(Error::Internal)?,
         Match::OtherMethods(indices) => {
             return Err(Error::MethodNotAllowed {
                 allow: allow(&indices, instance),
@@ -228,10 +228,10 @@ fn preflight<'i>(
         return Ok(None);
     };
     // The route is that of the request to come.
-    let Match::Route(index) = config.matcher.find(&config.routes, path, &method) else {
+    let Match::Route(index) = config.find(path, &method) else {
         return Ok(None);
     };
-    let route = config.routes.get(index).ok_or(Error::Internal)?;
+    let route = config.route(index).ok_or(Error::Internal)?;
     let Some(cors) = &route.proxying.cors else {
         return Ok(None);
     };
@@ -263,7 +263,7 @@ fn is_reserved(path: &CheckedPath<'_>) -> bool {
 fn allow(indices: &[usize], instance: &Instance) -> String {
     let methods = indices
         .iter()
-        .filter_map(|index| instance.config.routes.get(*index))
+        .filter_map(|index| instance.config.route(*index))
         .flat_map(|route| route.methods.iter().flatten());
     let mut names: Vec<&str> = Vec::new();
     for name in methods.map(Method::as_str) {

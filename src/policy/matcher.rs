@@ -1,28 +1,39 @@
-//! Finds the route of a request: a tree by whole path segments, whose cost does not grow
-//! with the number of routes.
+//! Finds the route of a request: a hash table of whole paths, asked once for each segment of the
+//! request's path, so that the cost does not grow with the number of routes.
 //!
 //! An exact path beats a prefix, a longer prefix beats a shorter one. The path alone chooses:
 //! a method that the chosen path has no route for is refused, and never falls through to a
 //! shorter path that asks for less.
+//!
+//! The hash needs no secret: what is in the table comes from the configuration, and a request,
+//! whatever its path, looks at as many places as the table's own clusters are long.
 
-use std::collections::HashMap;
-
-use http::Method;
+use std::iter;
 
 use crate::policy::path::CheckedPath;
-use crate::policy::rule::Route;
 
 /// The routes, ready for matching.
 #[derive(Debug, Default)]
 pub struct Matcher {
-    root: Node,
+    /// The bases of all patterns, one behind the other.
+    text: String,
+    patterns: Vec<Pattern>,
+    /// Indices into `patterns` plus one, by hash; zero is a free place. At least half are free.
+    places: Vec<usize>,
+    /// For each route, the next one with the same pattern.
+    next: Vec<Option<usize>>,
+    /// The most slashes that a base has.
+    deepest: usize,
 }
 
-#[derive(Debug, Default)]
-struct Node {
-    children: HashMap<Vec<u8>, Node>,
-    exact: Vec<usize>,
-    prefix: Vec<usize>,
+#[derive(Debug)]
+struct Pattern {
+    hash: u64,
+    prefix: bool,
+    start: usize,
+    end: usize,
+    first: usize,
+    last: usize,
 }
 
 /// The outcome of matching.
@@ -37,62 +48,147 @@ pub enum Match {
 }
 
 impl Matcher {
-    /// Builds the tree.
-    pub fn new(routes: &[Route]) -> Self {
-        let mut matcher = Matcher::default();
-        for (index, route) in routes.iter().enumerate() {
-            let mut node = &mut matcher.root;
-            // `/` is one empty segment; the base of `/*` is no segment at all.
-            for segment in route.path.base.split('/').skip(1) {
-                count_step();
-                node = node
-                    .children
-                    .entry(segment.as_bytes().to_vec())
-                    .or_default();
-            }
-            if route.path.prefix {
-                node.prefix.push(index)
-            } else {
-                node.exact.push(index)
-            }
+    /// Builds the table for routes with these patterns: the base, and whether it is a prefix (as
+    /// in [`PathPattern`](crate::url::PathPattern)).
+    pub fn new<'p>(patterns: impl ExactSizeIterator<Item = (&'p str, bool)>) -> Self {
+        let count = patterns.len();
+        let mut matcher = Matcher {
+            places: vec![
+                0;
+                count
+                    .saturating_mul(2)
+                    .saturating_add(1)
+                    .next_power_of_two()
+            ],
+            next: vec![None; count],
+            patterns: Vec::with_capacity(count),
+            ..Matcher::default()
+        };
+        for (route, (base, prefix)) in patterns.enumerate() {
+            matcher.add(route, base, prefix);
         }
         matcher
     }
 
-    /// Finds the route for `path` and `method` among the `routes` that the tree was built from.
-    pub fn find(&self, routes: &[Route], path: &CheckedPath<'_>, method: &Method) -> Match {
-        let candidates = self.candidates(path);
-        let fits = |index: &&usize| {
-            routes
-                .get(**index)
-                .is_some_and(|route| route.allows(method))
-        };
-        match candidates.iter().find(fits) {
-            Some(index) => Match::Route(*index),
-            None if candidates.is_empty() => Match::None,
-            None => Match::OtherMethods(candidates.to_vec()),
+    fn add(&mut self, route: usize, base: &str, prefix: bool) {
+        let mut hash = START;
+        let mut slashes = 0;
+        for byte in base.bytes() {
+            slashes += usize::from(byte == b'/');
+            hash = step(hash, byte);
+        }
+        match self.look(hash, prefix, base.as_bytes()) {
+            Ok(index) => {
+                let last = self.patterns.get_mut(index).map(|known| &mut known.last);
+                let before = last.map(|last| std::mem::replace(last, route));
+                if let Some(next) = before.and_then(|before| self.next.get_mut(before)) {
+                    *next = Some(route);
+                }
+            }
+            Err(place) => {
+                let start = self.text.len();
+                self.text.push_str(base);
+                self.patterns.push(Pattern {
+                    hash,
+                    prefix,
+                    start,
+                    end: self.text.len(),
+                    first: route,
+                    last: route,
+                });
+                self.deepest = self.deepest.max(slashes);
+                if let Some(place) = self.places.get_mut(place) {
+                    *place = self.patterns.len();
+                }
+            }
         }
     }
 
-    fn candidates(&self, path: &CheckedPath<'_>) -> &[usize] {
-        let mut node = &self.root;
-        let mut longest: &[usize] = &node.prefix;
-        for segment in path.segments() {
+    /// The index of that pattern, or the place where it would be.
+    fn look(&self, hash: u64, prefix: bool, base: &[u8]) -> Result<usize, usize> {
+        let mask = self.places.len().wrapping_sub(1);
+        // Numbers that count up must not end up side by side.
+        let mixed = (hash ^ hash >> 32 ^ u64::from(prefix)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut at = (mixed ^ mixed >> 32) as usize & mask;
+        loop {
             count_step();
-            match node.children.get(segment.as_ref()) {
-                Some(child) => node = child,
-                None => return longest,
+            let index = match self.places.get(at) {
+                None | Some(0) => return Err(at),
+                Some(number) => number - 1,
+            };
+            let is_same = |known: &Pattern| {
+                known.hash == hash
+                    && known.prefix == prefix
+                    && self.text.as_bytes().get(known.start..known.end) == Some(base)
+            };
+            if self.patterns.get(index).is_some_and(is_same) {
+                return Ok(index);
             }
-            if !node.prefix.is_empty() {
-                longest = &node.prefix;
-            }
-        }
-        if node.exact.is_empty() {
-            longest
-        } else {
-            &node.exact
+            at = (at + 1) & mask;
         }
     }
+
+    /// Finds the route for `path` that `allows` the request's method, in the order in which the
+    /// routes were given.
+    pub fn find(&self, path: &CheckedPath<'_>, mut allows: impl FnMut(usize) -> bool) -> Match {
+        // No slash but those of the path itself is in it.
+        let Some(pattern) = self.pattern(&path.decoded()) else {
+            return Match::None;
+        };
+        match self.routes(pattern).find(|index| allows(*index)) {
+            Some(index) => Match::Route(index),
+            None => Match::OtherMethods(self.routes(pattern).collect()),
+        }
+    }
+
+    /// The routes for the path `decoded`, whatever the method.
+    pub(crate) fn at(&self, decoded: &[u8]) -> impl Iterator<Item = usize> {
+        let pattern = self.pattern(decoded).into_iter();
+        pattern.flat_map(|pattern| self.routes(pattern))
+    }
+
+    /// The routes of each pattern that has more than one.
+    pub(crate) fn repeated(&self) -> impl Iterator<Item = Vec<usize>> {
+        let several = self
+            .patterns
+            .iter()
+            .filter(|known| known.first != known.last);
+        several.map(|known| self.routes(known).collect())
+    }
+
+    fn routes(&self, pattern: &Pattern) -> impl Iterator<Item = usize> {
+        iter::successors(Some(pattern.first), |route| {
+            self.next.get(*route).copied().flatten()
+        })
+    }
+
+    /// The pattern that the path belongs to.
+    fn pattern(&self, whole: &[u8]) -> Option<&Pattern> {
+        let (mut hash, mut slashes) = (START, 0);
+        let mut longest = None;
+        for (at, byte) in whole.iter().enumerate() {
+            if *byte == b'/' {
+                if slashes > self.deepest {
+                    return self.patterns.get(longest?);
+                }
+                let above = whole.get(..at).unwrap_or_default();
+                longest = self.look(hash, true, above).ok().or(longest);
+                slashes += 1;
+            }
+            hash = step(hash, *byte);
+        }
+        let exact = self.look(hash, false, whole);
+        let last = exact.or_else(|_| self.look(hash, true, whole)).ok();
+        self.patterns.get(last.or(longest)?)
+    }
+}
+
+/// FNV-1a: a byte at a time, so that one walk has the hash of each prefix.
+const START: u64 = 0xcbf2_9ce4_8422_2325;
+
+#[inline(always)]
+fn step(hash: u64, byte: u8) -> u64 {
+    (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
 }
 
 /// Counted in tests, so that they can say what matching costs without a clock.
@@ -120,30 +216,45 @@ pub(crate) mod steps {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::policy::rule::Access;
+    use http::Method;
 
-    fn routes(list: &[(&str, &[&str])]) -> Vec<Route> {
-        list.iter()
-            .map(|(path, methods)| Route {
-                path: path.parse().expect("pattern"),
-                methods: (!methods.is_empty())
-                    .then(|| methods.iter().map(|m| m.parse().expect("method")).collect()),
-                access: Access::Public,
-                step_up: Default::default(),
-                resource: None,
-                upstream: 0,
-                proxying: Default::default(),
+    use super::*;
+    use crate::url::PathPattern;
+
+    /// Patterns and methods; no method is all of them.
+    struct Routes(Vec<(PathPattern, Vec<Method>)>);
+
+    impl Routes {
+        fn new(list: &[(&str, &[&str])]) -> Self {
+            let parsed = list.iter().map(|(path, methods)| {
+                let methods = methods.iter().map(|m| m.parse().expect("method")).collect();
+                (path.parse().expect("pattern"), methods)
+            });
+            Routes(parsed.collect())
+        }
+
+        fn matcher(&self) -> Matcher {
+            let patterns = self
+                .0
+                .iter()
+                .map(|(path, _)| (path.base.as_str(), path.prefix));
+            Matcher::new(patterns)
+        }
+
+        fn find(&self, matcher: &Matcher, method: &str, path: &str) -> Match {
+            let method: Method = method.parse().expect("method");
+            let path = CheckedPath::parse(path).expect("path");
+            matcher.find(&path, |index| {
+                let methods = &self.0[index].1;
+                methods.is_empty() || methods.contains(&method)
             })
-            .collect()
+        }
     }
 
     #[track_caller]
-    fn check(routes: &[Route], method: &str, path: &str, expected: Match) {
-        let path = CheckedPath::parse(path).expect("path");
-        let method = method.parse().expect("method");
+    fn check(routes: &Routes, method: &str, path: &str, expected: Match) {
         assert_eq!(
-            Matcher::new(routes).find(routes, &path, &method),
+            routes.find(&routes.matcher(), method, path),
             expected,
             "{path:?}"
         );
@@ -151,7 +262,7 @@ mod tests {
 
     #[test]
     fn exact_beats_prefix_and_longest_wins() {
-        let routes = routes(&[
+        let routes = Routes::new(&[
             ("/*", &[]),
             ("/a/*", &[]),
             ("/a/b", &[]),
@@ -164,31 +275,46 @@ mod tests {
         check(&routes, "GET", "/a/x/y", Match::Route(1));
         check(&routes, "GET", "/a/b", Match::Route(2));
         check(&routes, "GET", "/a/b/", Match::Route(3));
+        check(&routes, "GET", "/a/b/c/d/e/f/g", Match::Route(3));
+        check(&routes, "GET", "/b/b/c/d/e/f/g", Match::Route(0));
         check(&routes, "GET", "/", Match::Route(4));
     }
 
     #[test]
     fn prefixes_are_whole_segments_and_case_counts() {
-        let routes = routes(&[("/api/*", &[])]);
+        let routes = Routes::new(&[("/api/*", &[])]);
         check(&routes, "GET", "/api/x", Match::Route(0));
+        check(&routes, "GET", "/api", Match::Route(0));
         check(&routes, "GET", "/%61pi/x", Match::Route(0));
         for other in ["/apix", "/ap", "/", "/API/x"] {
             check(&routes, "GET", other, Match::None);
         }
+        check(&Routes::new(&[]), "GET", "/api", Match::None);
+        assert!(Matcher::default().pattern(b"/a").is_none());
+    }
+
+    #[test]
+    fn a_trailing_slash_is_another_path() {
+        let routes = Routes::new(&[("/a", &[]), ("/b/", &[]), ("/b", &["GET"])]);
+        check(&routes, "GET", "/a", Match::Route(0));
+        check(&routes, "GET", "/a/", Match::None);
+        check(&routes, "PUT", "/b/", Match::Route(1));
+        check(&routes, "GET", "/b", Match::Route(2));
     }
 
     #[test]
     fn a_method_without_route_never_falls_through_to_a_shorter_path() {
-        let routes = routes(&[("/*", &[]), ("/a/*", &["GET"]), ("/a/*", &["POST"])]);
+        let routes = Routes::new(&[("/*", &[]), ("/a/*", &["GET"]), ("/a/*", &["POST"])]);
         check(&routes, "GET", "/a/x", Match::Route(1));
-        check(&routes, "HEAD", "/a/x", Match::Route(1));
         check(&routes, "POST", "/a/x", Match::Route(2));
         check(&routes, "DELETE", "/a/x", Match::OtherMethods(vec![1, 2]));
+        let repeated: Vec<Vec<usize>> = routes.matcher().repeated().collect();
+        assert_eq!(repeated, [[1, 2]]);
     }
 
     #[test]
     fn ten_thousand_routes_match_as_fast_as_ten() {
-        let many = |count: usize| -> Vec<Route> {
+        let many = |count: usize| -> Routes {
             let patterns: Vec<String> = (0..count)
                 .map(|n| match n % 3 {
                     0 => format!("/api/v{}/*", n),
@@ -200,34 +326,75 @@ mod tests {
                 .iter()
                 .map(|pattern| (pattern.as_str(), &[][..]))
                 .collect();
-            routes(&list)
+            Routes::new(&list)
         };
         let (few, many) = (many(10), many(10_000));
-        let (small, large) = (Matcher::new(&few), Matcher::new(&many));
-        for target in [
-            "/api/v9/x",
-            "/api/v1/items/all",
-            "/site2",
-            "/nothing",
-            "/api/v9/a/b/c/d",
+        let (small, large) = (few.matcher(), many.matcher());
+        for (target, segments) in [
+            ("/api/v9/x", 3),
+            ("/api/v1/items/all", 4),
+            ("/site2", 1),
+            ("/nothing", 1),
+            ("/api/v9/a/b/c/d", 6),
         ] {
-            let path = CheckedPath::parse(target).expect("path");
-            let steps = |matcher: &Matcher, routes: &[Route]| {
-                steps::of(|| matcher.find(routes, &path, &Method::GET))
+            let steps = |routes: &Routes, matcher: &Matcher| {
+                steps::of(|| routes.find(matcher, "GET", target))
             };
-            let (one, other) = (steps(&small, &few), steps(&large, &many));
-            assert_eq!(one, other, "{target}");
-            assert!((1..=path.segments().count()).contains(&one), "{target}");
-            assert_eq!(
-                small.find(&few, &path, &Method::GET),
-                large.find(&many, &path, &Method::GET)
-            );
+            for steps in [steps(&few, &small), steps(&many, &large)] {
+                assert!(steps <= 2 * (segments + 2), "{target}: {steps}");
+            }
+            let found = few.find(&small, "GET", target);
+            assert_eq!(found, many.find(&large, "GET", target));
         }
-        // One step for each segment of each route.
-        let segments: usize = many
-            .iter()
-            .map(|r| r.path.base.split('/').count() - 1)
-            .sum();
-        assert_eq!(steps::of(|| Matcher::new(&many)), segments);
+        // A place or two for each route, however many there are.
+        assert!(steps::of(|| many.matcher()) < 20_000);
+        // A long path costs no more than the deepest pattern.
+        let long = "/a".repeat(100);
+        assert!(steps::of(|| many.find(&large, "GET", &long)) < 40);
+    }
+
+    #[test]
+    fn it_finds_what_a_comparison_with_each_pattern_finds() {
+        let random = crate::testing::SeededRandom::new(1);
+        let pick = |below: usize| {
+            let mut byte = [0];
+            crate::ports::Random::fill(&random, &mut byte).expect("random");
+            usize::from(byte[0]) % below
+        };
+        let text = |last: &[&str]| {
+            let mut path = String::new();
+            for _ in 0..pick(4) {
+                path += ["/a", "/b", "/ab"][pick(3)];
+            }
+            path + last[pick(last.len())]
+        };
+        for _ in 0..200 {
+            let patterns: Vec<String> = (0..12).map(|_| text(&["/*", "/a", "/b", "/"])).collect();
+            let list: Vec<(&str, &[&str])> =
+                patterns.iter().map(|p| (p.as_str(), &[][..])).collect();
+            let routes = Routes::new(&list);
+            let matcher = routes.matcher();
+            for _ in 0..20 {
+                let path = text(&["/", "/a", "/b", "/ab"]);
+                let rank = |pattern: &PathPattern| {
+                    let exact = !pattern.prefix && pattern.base == path;
+                    let below = path.strip_prefix(pattern.base.as_str());
+                    let within = below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+                    let fits = exact || pattern.prefix && within;
+                    fits.then_some((exact, pattern.base.len()))
+                };
+                let ranked = routes.0.iter().enumerate();
+                let ranked =
+                    ranked.filter_map(|(index, (pattern, _))| Some((rank(pattern)?, index)));
+                // Of equal patterns the first.
+                let best = ranked.max_by_key(|(rank, index)| (*rank, std::cmp::Reverse(*index)));
+                let expected = best.map_or(Match::None, |(_, index)| Match::Route(index));
+                assert_eq!(
+                    routes.find(&matcher, "GET", &path),
+                    expected,
+                    "{patterns:?} {path}"
+                );
+            }
+        }
     }
 }

@@ -71,6 +71,12 @@ impl<'a> CheckedPath<'a> {
         self.target
     }
 
+    /// The path, decoded. No slash but those of the path itself is in it.
+    pub fn decoded(&self) -> Cow<'a, [u8]> {
+        let path = self.target.get(..self.rest.len() + 1).unwrap_or_default();
+        percent_decode_str(path).into()
+    }
+
     /// The decoded segments; `/` is one empty segment, and a trailing slash ends in one.
     pub fn segments(&self) -> impl Iterator<Item = Cow<'a, [u8]>> + use<'a> {
         self.rest

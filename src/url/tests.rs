@@ -284,3 +284,35 @@ fn patterns_are_exact_or_whole_segments() {
         assert_eq!(pattern(bad), Err(UrlError::NotAPath), "{bad}");
     }
 }
+
+#[test]
+fn a_pattern_in_one_walk_is_what_its_rules_say_one_by_one() {
+    let by_rules = |text: &str| {
+        let (base, prefix) = match text.strip_suffix("/*") {
+            Some(base) => (base, true),
+            None => (text, false),
+        };
+        let whole = if prefix && base.is_empty() { "/" } else { base };
+        let plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'\\' | b'*' | b'?' | b'#' | b'%');
+        let moves = |segment: &str| matches!(segment, "." | "..");
+        let fits = whole.starts_with('/')
+            && whole.bytes().all(plain)
+            && !whole.contains("//")
+            && !whole.split('/').any(moves)
+            && !(prefix && base.ends_with('/'));
+        fits.then(|| (base.to_owned(), prefix))
+    };
+    const ALPHABET: [&str; 8] = ["/", "*", ".", "a", "%", "\\", " ", "é"];
+    let mut good = 0;
+    for length in 0..6 {
+        for number in 0..8_usize.pow(length) {
+            let letters = (0..length).map(|place| number / 8_usize.pow(place) % 8);
+            let text: String = letters.map(|letter| ALPHABET[letter]).collect();
+            let found = PathPattern::split(&text).ok();
+            let found = found.map(|(base, prefix)| (base.to_owned(), prefix));
+            assert_eq!(found, by_rules(&text), "{text}");
+            good += usize::from(found.is_some());
+        }
+    }
+    assert!(good > 50, "{good}");
+}

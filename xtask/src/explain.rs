@@ -68,7 +68,7 @@ fn describe_route(text: &mut String, question: &Question, config: &Config) -> Re
             "route     none: the path cannot be decided on"
         )?);
     };
-    match config.matcher.find(&config.routes, &path, &method) {
+    match config.find(&path, &method) {
         Match::None => writeln!(text, "route     none for this path")?,
         Match::OtherMethods(others) => {
             let list: Vec<String> = others
@@ -82,7 +82,7 @@ fn describe_route(text: &mut String, question: &Question, config: &Config) -> Re
             )?;
         }
         Match::Route(index) => {
-            if let Some(route) = config.routes.get(index) {
+            if let Some(route) = config.route(index) {
                 writeln!(text, "route     routes[{index}], path = \"{}\"", route.path)?;
                 writeln!(text, "rule      {}", rule(route, config))?;
             }

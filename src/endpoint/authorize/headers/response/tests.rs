@@ -42,7 +42,7 @@ fn plan(config: &Config, route: usize) -> Forward<'_> {
         connect_timeout: Lifetime::from_secs(1),
         first_byte_timeout: Lifetime::from_secs(1),
         between_bytes_timeout: Lifetime::from_secs(1),
-        route: &config.routes[route],
+        route: config.route(route).expect("route"),
         upstream: &config.upstreams[0],
         public_url: &config.public_url,
         by_session: false,
@@ -199,7 +199,7 @@ fn on_a_route_with_cors_the_gate_alone_says_who_may_read() {
         "www-authenticate, x-total"
     );
     // Elsewhere the upstream's own word counts.
-    plan.route = &config.routes[0];
+    plan.route = config.route(0).expect("route");
     plan.allowed_origin = None;
     assert_eq!(
         response(&plan, upstream())["access-control-allow-origin"],

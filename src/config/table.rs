@@ -1,0 +1,227 @@
+//! The routes of a configuration: all judged at its start, and each made when a request first
+//! comes to it.
+//!
+//! What begins with `[[routes]]` at the beginning of a line, up to the next such line, is read
+//! by itself. That is the same as reading the whole text where each of these pieces, and what
+//! stands before the first, is right by itself and says nothing but its own: then no string, list
+//! or table goes from one into another. In every other case the whole text is read, which also
+//! says what is wrong and where.
+
+use std::cell::OnceCell;
+
+use http::Method;
+
+use crate::config::Config;
+use crate::config::plain::{HEADER, Plain, Reader};
+use crate::config::routes::{Found, Names, Routes, overlap, single};
+use crate::policy::{CheckedPath, Match, Matcher, Route};
+
+/// The routes, in the order of the file.
+#[derive(Debug)]
+pub struct RouteTable {
+    /// What the entries' places are in.
+    text: String,
+    entries: Vec<Entry>,
+    matcher: Matcher,
+}
+
+/// A route.
+#[derive(Debug)]
+struct Entry {
+    start: usize,
+    end: usize,
+    made: OnceCell<Box<Route>>,
+}
+
+impl RouteTable {
+    /// Of routes that are made already.
+    pub(super) fn new(routes: Vec<Route>, matcher: Matcher) -> Self {
+        let entries = routes.into_iter().map(|route| Entry {
+            start: 0,
+            end: 0,
+            made: OnceCell::from(Box::new(route)),
+        });
+        RouteTable {
+            text: String::new(),
+            entries: entries.collect(),
+            matcher,
+        }
+    }
+
+    /// Keeps the text that the routes were read from.
+    pub(super) fn keep(&mut self, text: String) {
+        self.text = text;
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// True where there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+impl Config {
+    /// The route with that index.
+    pub fn route(&self, index: usize) -> Option<&Route> {
+        let entry = self.routes.entries.get(index)?;
+        let names = || Names::of(self);
+        entry.made(&self.routes.text, names)
+    }
+
+    /// The route for a path and a method.
+    pub fn find(&self, path: &CheckedPath<'_>, method: &Method) -> Match {
+        let allows = |index| self.route(index).is_some_and(|route| route.allows(method));
+        self.routes.matcher.find(path, allows)
+    }
+}
+
+impl Entry {
+    /// The route, made now if it was not before. `None` cannot be: it was judged.
+    fn made<'n>(&self, text: &str, names: impl FnOnce() -> Names<'n>) -> Option<&Route> {
+        if let Some(known) = self.made.get() {
+            return Some(known);
+        }
+        let block = text.get(self.start..self.end)?;
+        let route = single(block, &names(), &mut Found::default())?;
+        Some(self.made.get_or_init(|| Box::new(route)))
+    }
+}
+
+/// Where the first route begins, if it may stand by itself.
+pub(super) fn first(text: &str) -> Option<usize> {
+    next(text, 0)
+}
+
+/// Where the next line begins that begins like a route, from `at` on.
+fn next(text: &str, at: usize) -> Option<usize> {
+    let is_line = |at: &usize| *at == 0 || text.as_bytes().get(at - 1) == Some(&b'\n');
+    let rest = text.get(at..)?;
+    let mut places = rest.match_indices(HEADER).map(|(place, _)| at + place);
+    places.find(is_line)
+}
+
+/// Judges the routes of `text` that begin at `first`; `None` when they must be read with the
+/// whole text.
+pub(super) fn read(text: &str, first: usize, names: &Names<'_>) -> Option<Routes> {
+    let mut found = Found::new(names);
+    let (mut entries, mut plain) = (Vec::new(), Vec::new());
+    let mut reader = Reader {
+        text,
+        at: first,
+        names,
+        issuer: ("", 0),
+        upstream: ("", 0),
+    };
+    while reader.at < text.len() {
+        let start = reader.at;
+        let route = reader.route();
+        let made = OnceCell::new();
+        if route.is_none() {
+            let end = next(text, start + HEADER.len()).unwrap_or(text.len());
+            let route = single(text.get(start..end)?, names, &mut found)?;
+            let _ = made.set(Box::new(route));
+            reader.at = end;
+        }
+        plain.push(route);
+        let end = reader.at;
+        entries.push(Entry { start, end, made });
+    }
+    let table = Judged {
+        text,
+        names,
+        entries: &entries,
+        plain: &plain,
+    };
+    let matcher = Matcher::new((0..entries.len()).map(|index| table.pattern(index)));
+    if table.overlaps(&matcher) || table.open_twins(&matcher) {
+        return None;
+    }
+    Some(Routes {
+        table: RouteTable {
+            text: String::new(),
+            entries,
+            matcher,
+        },
+        claim_rules: found.claim_rules,
+        resources: found.resources,
+    })
+}
+
+/// Routes each right by itself. What follows is quick where they are plain; where it says that
+/// something is wrong, the whole text is judged again.
+struct Judged<'a> {
+    text: &'a str,
+    names: &'a Names<'a>,
+    entries: &'a [Entry],
+    plain: &'a [Option<Plain<'a>>],
+}
+
+impl<'a> Judged<'a> {
+    fn plain(&self, index: usize) -> Option<&'a Plain<'a>> {
+        self.plain.get(index)?.as_ref()
+    }
+
+    fn made(&self, index: usize) -> Option<&'a Route> {
+        let entry = self.entries.get(index)?;
+        entry.made(self.text, || self.names.clone())
+    }
+
+    fn pattern(&self, index: usize) -> (&'a str, bool) {
+        match self.plain(index) {
+            Some(plain) => (plain.base, plain.prefix),
+            None => self.made(index).map_or(("", false), |route| {
+                (route.path.base.as_str(), route.path.prefix)
+            }),
+        }
+    }
+
+    /// True when two routes are for the same path and method.
+    fn overlaps(&self, matcher: &Matcher) -> bool {
+        let overlap = |one: usize, other: usize| match (self.plain(one), self.plain(other)) {
+            (Some(one), Some(other)) => one.overlaps(other),
+            _ => match (self.made(one), self.made(other)) {
+                (Some(one), Some(other)) => overlap(one, other),
+                _ => true,
+            },
+        };
+        matcher.repeated().any(|same| {
+            let mut pairs = same.iter().enumerate();
+            pairs.any(|(at, one)| same.iter().take(at).any(|other| overlap(*one, *other)))
+        })
+    }
+
+    /// True when an exact path may have a twin with a trailing slash that asks for less.
+    fn open_twins(&self, matcher: &Matcher) -> bool {
+        let mut twin = String::new();
+        (0..self.entries.len()).any(|index| {
+            let (base, prefix) = self.pattern(index);
+            if prefix || base == "/" {
+                return false;
+            }
+            twin.clear();
+            match base.strip_suffix('/') {
+                Some(without) => twin.push_str(without),
+                None => twin.extend([base, "/"]),
+            }
+            let weaker = |other| match (self.plain(other), self.plain(index)) {
+                (Some(other), Some(own)) => other.shares_methods_with(own) && !other.covers(own),
+                _ => match (self.made(other), self.made(index)) {
+                    (Some(other), Some(own)) => {
+                        let comes = |method| other.allows(method);
+                        let shared = own.methods.as_ref();
+                        shared.is_none_or(|methods| methods.iter().any(comes)) && !other.covers(own)
+                    }
+                    _ => true,
+                },
+            };
+            matcher.at(twin.as_bytes()).any(weaker)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

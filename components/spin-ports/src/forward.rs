@@ -1,7 +1,7 @@
 //! The gate on raw stream handles: a body is never read here. The request's stream goes to the
 //! upstream and the answer's stream to the client as they are, and the host moves the bytes.
-//! The one exception is a request body of unknown length on a route with a limit: it is counted
-//! on its way.
+//! The exceptions are in [`crate::relay`]: a request body of unknown length on a route with a limit,
+//! and the begin of an answer of unknown length.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -10,18 +10,19 @@ use airside::endpoint::authorize::{authorize, upstream_failed};
 use airside::endpoint::{Body, Decision, Failure, Forward, Instance, malformed_request};
 use airside::respond;
 use airside::time::Lifetime;
-use http::Method;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, Method};
 use spin_sdk::wasip3::http::client;
 use spin_sdk::wasip3::http::types::{
     ErrorCode, Request as WasiRequest, RequestOptions, Response as WasiResponse, Scheme,
 };
-use spin_sdk::wasip3::wit_bindgen::{StreamReader, StreamResult};
-use spin_sdk::wasip3::{wit_future, wit_stream};
+use spin_sdk::wasip3::wit_future;
 
 use crate::http_client::is_timeout;
 use crate::instance::instance;
-use crate::message::{Trailers, fields, head, header_map, no_trailers, respond_with, spawn};
+use crate::message::{fields, head, header_map, no_trailers, respond_with};
 use crate::ports;
+use crate::relay::{Limit, counted, measured};
 
 /// Serves one request at the gate.
 ///
@@ -103,7 +104,8 @@ async fn forward(
         Body::None => (None, no_trailers()),
         Body::Stream => (Some(body), trailers),
         Body::AtMost(limit) => {
-            let (counted, trailers) = counted(body, trailers, limit, Rc::clone(too_large));
+            let limit = Limit::new(limit, Rc::clone(too_large));
+            let (counted, trailers) = counted(body, trailers, limit);
             (Some(counted), trailers)
         }
     };
@@ -127,14 +129,24 @@ async fn forward(
     let status = incoming.get_status_code();
     let upstream =
         header_map(incoming.get_headers().copy_all()).ok_or(ErrorCode::HttpProtocolError)?;
-    let headers = plan.response_headers(upstream);
-    let length = headers.get(http::header::CONTENT_LENGTH);
+    let mut headers = plan.response_headers(upstream);
+    let length = headers.get(CONTENT_LENGTH);
     let bodiless = method == Method::HEAD
         || matches!(status, 204 | 304)
         || length.is_some_and(|length| length == "0");
     let (_, received) = wit_future::new(|| Ok(()));
     let (body, trailers) = WasiResponse::consume_body(incoming, received);
-    let contents = (!bodiless).then_some(body);
+    let (contents, trailers) = if bodiless {
+        (None, trailers)
+    } else if length.is_some() || is_event_stream(&headers) {
+        (Some(body), trailers)
+    } else {
+        let (contents, trailers, length) = measured(body, trailers).await;
+        if let Some(length) = length {
+            headers.insert(CONTENT_LENGTH, length.into());
+        }
+        (contents, trailers)
+    };
     let (response, _sent) = WasiResponse::new(fields(&headers)?, contents, trailers);
     response
         .set_status_code(status)
@@ -142,43 +154,17 @@ async fn forward(
     Ok(response)
 }
 
-/// The body up to `limit` bytes. A longer one, and one that broke off, ends with an error in
-/// place of trailers, so that the upstream cannot take it for whole.
-fn counted(
-    mut body: StreamReader<u8>,
-    trailers: Trailers,
-    limit: u64,
-    too_large: Rc<Cell<bool>>,
-) -> (StreamReader<u8>, Trailers) {
-    let (mut writer, reader) = wit_stream::new();
-    let (end, counted_trailers) = wit_future::new(|| Err(ErrorCode::HttpRequestBodySize(None)));
-    spawn(async move {
-        let mut left = limit;
-        loop {
-            let (result, chunk) = body.read(Vec::with_capacity(CHUNK_BYTES)).await;
-            match left.checked_sub(chunk.len() as u64) {
-                Some(rest) => left = rest,
-                None => {
-                    too_large.set(true);
-                    // Dropping `end` says what its default says: too large.
-                    return;
-                }
-            }
-            if !writer.write_all(chunk).await.is_empty() {
-                // The upstream wants no more.
-                return;
-            }
-            if !matches!(result, StreamResult::Complete(_)) {
-                break;
-            }
-        }
-        drop(writer);
-        let _unwanted = end.write(trailers.await).await;
-    });
-    (reader, counted_trailers)
+/// True for an answer that is never complete when it begins.
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let essence = |value: &http::HeaderValue| {
+        let essence = value.as_bytes().split(|byte| *byte == b';').next();
+        essence.is_some_and(|text| {
+            text.trim_ascii()
+                .eq_ignore_ascii_case(b"text/event-stream")
+        })
+    };
+    headers.get(CONTENT_TYPE).is_some_and(essence)
 }
-
-const CHUNK_BYTES: usize = 64 * 1024;
 
 fn options(plan: &Forward<'_>) -> RequestOptions {
     let nanoseconds = |life: Lifetime| Some(life.as_secs().saturating_mul(1_000_000_000));

@@ -11,6 +11,7 @@ mod http_client;
 mod instance;
 mod key_value;
 mod message;
+mod relay;
 mod variables;
 
 #[doc(hidden)]

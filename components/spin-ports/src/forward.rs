@@ -158,10 +158,7 @@ async fn forward(
 fn is_event_stream(headers: &HeaderMap) -> bool {
     let essence = |value: &http::HeaderValue| {
         let essence = value.as_bytes().split(|byte| *byte == b';').next();
-        essence.is_some_and(|text| {
-            text.trim_ascii()
-                .eq_ignore_ascii_case(b"text/event-stream")
-        })
+        essence.is_some_and(|text| text.trim_ascii().eq_ignore_ascii_case(b"text/event-stream"))
     };
     headers.get(CONTENT_TYPE).is_some_and(essence)
 }

@@ -8,6 +8,7 @@ mod credential;
 mod entries;
 mod login;
 mod plain;
+mod platform;
 mod preset;
 mod proxying;
 mod read;
@@ -22,6 +23,7 @@ use std::fmt;
 use http::Method;
 
 pub use crate::config::credential::{Credential, Grant};
+pub use crate::config::platform::Platform;
 pub use crate::config::proxying::{Assertion, Identity, IdentityHeaders};
 pub use crate::config::table::RouteTable;
 use crate::jose::Algorithm;

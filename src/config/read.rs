@@ -10,7 +10,7 @@ use crate::config::entries::{issuer, provider, session, upstream};
 use crate::config::routes::Routes;
 use crate::config::toml::{Spanned, Value};
 use crate::config::{
-    Config, Problem, Provider, TokenIssuer, Upstream, login, proxying, routes, table, toml,
+    Config, Problem, Provider, TokenIssuer, Upstream, login, platform, proxying, routes, table, toml,
 };
 use crate::url::Origin;
 
@@ -404,6 +404,7 @@ fn judged<'t>(
 
     let public_url: Option<Origin> =
         root.required("public_url", "an origin such as https://app.example.com");
+    platform::read(&root);
     let session = session(&root, &mut dangers);
     let provider_tables = root.named("providers");
     let several = provider_tables.len() > 1;

@@ -130,7 +130,10 @@ pub(crate) async fn save(
     now: UnixTime,
 ) -> Result<Vec<HeaderValue>, Error> {
     if let Some(record) = &session.record {
-        return store(session, record, present, instance, ports, now).await;
+        if !is_stored(session, record, instance, ports, now).await? {
+            write(session, record, instance, ports, now).await?;
+        }
+        return refer(session, record, present, instance, now);
     }
     if instance.config.session.place == Place::KeyValue {
         return store_anew(session, present, instance, ports, now).await;
@@ -251,29 +254,54 @@ async fn store_anew(
     ports: Ports<'_>,
     now: UnixTime,
 ) -> Result<Vec<HeaderValue>, Error> {
-    let record = Record::new(random(ports)?, random(ports)?);
-    // Known to the wheel before it is there: nothing stays for ever.
-    let until = session.ends_at_last(&instance.config.session);
-    expire(&record.key(), until, instance, ports).await?;
-    store(session, &record, present, instance, ports, now).await
+    let record = match session.refreshed_at {
+        Some(_) => Record::refreshed(session, &instance.ring),
+        None => Record::new(random(ports)?, random(ports)?),
+    };
+    if !is_stored(session, &record, instance, ports, now).await? {
+        // Known to the wheel before it is there: nothing stays for ever.
+        let until = session.ends_at_last(&instance.config.session);
+        expire(&record.key(), until, instance, ports).await?;
+        write(session, &record, instance, ports, now).await?;
+    }
+    refer(session, &record, present, instance, now)
 }
 
-async fn store(
+/// True when the store has the session already, with these tokens or with later ones: of many
+/// requests that share a refresh the first writes, and one that comes late does not put tokens
+/// back that were used since.
+async fn is_stored(
     session: &Session,
     record: &Record,
-    present: &Cookies,
     instance: &Instance,
     ports: Ports<'_>,
     now: UnixTime,
-) -> Result<Vec<HeaderValue>, Error> {
+) -> Result<bool, Error> {
+    if session.refreshed_at.is_none() {
+        return Ok(false);
+    }
+    let sealed = ports.key_value.get(&record.key()).await;
+    let sealed = sealed.map_err(|_| Error::SessionStore)?;
+    let text = sealed.and_then(|sealed| String::from_utf8(sealed).ok());
+    let limits = &instance.config.session;
+    let stored = text.map(|text| Session::open_record(&text, record.clone(), limits, now, now));
+    Ok(matches!(stored, Some(Ok(stored)) if stored.refreshed_at >= session.refreshed_at))
+}
+
+async fn write(
+    session: &Session,
+    record: &Record,
+    instance: &Instance,
+    ports: Ports<'_>,
+    now: UnixTime,
+) -> Result<(), Error> {
     let sealed = session.seal_record(record, &instance.config.session, now);
     let sealed = sealed.map_err(|_| Error::Internal)?;
     if sealed.len() > MAX_RECORD_BYTES {
         return Err(Error::Cookie(CookieError::SessionTooLarge));
     }
     let stored = ports.key_value.set(&record.key(), sealed.as_bytes()).await;
-    stored.map_err(|_| Error::SessionStore)?;
-    refer(session, record, present, instance, now)
+    stored.map_err(|_| Error::SessionStore)
 }
 
 fn refer(

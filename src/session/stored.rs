@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::encoding::base64url_encode;
 use crate::secret::Secret;
+use crate::session::Session;
 use crate::session::seal::{KeyRing, Purpose, SealError};
 use crate::time::UnixTime;
 
@@ -41,6 +42,28 @@ impl Record {
         Record {
             id: base64url_encode(&id),
             key: Secret::new(base64url_encode(&key)),
+        }
+    }
+
+    /// The place of a session that a refresh takes out of its cookies: the same for all requests
+    /// that have the refreshed session, on every machine, so that it is stored once. Who does
+    /// not have its tokens cannot tell it, not even with the session keys.
+    pub fn refreshed(session: &Session, ring: &KeyRing) -> Self {
+        let refresh_token = session.refresh_token.as_ref();
+        let refreshed_at = session.refreshed_at.unwrap_or_default().as_secs();
+        let derive = |what: &str| {
+            let parts: [&[u8]; 5] = [
+                what.as_bytes(),
+                session.id.as_bytes(),
+                session.access_token.expose().as_bytes(),
+                refresh_token.map_or(b"", |token| token.expose().as_bytes()),
+                &refreshed_at.to_be_bytes(),
+            ];
+            ring.mac(Purpose::SessionRecord, &parts)
+        };
+        Record {
+            id: base64url_encode(&derive("id")),
+            key: Secret::new(base64url_encode(&derive("key"))),
         }
     }
 

@@ -1,10 +1,11 @@
 // Refreshing under load, on the wasm files: a provider that rotates refresh tokens and takes a
 // second use for theft counts what it is asked. Sessions are over at once by `expires_in: 0`, and
-// their access tokens by `exp`: nobody waits for time to pass.
+// their access tokens by `exp`: nobody waits for time to pass. Several machines share one Redis.
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { Browser, NAVIGATE, forge, freePort, gateway, host, request, scenario } from './harness.mjs';
+import { redis } from './redis.mjs';
 
 const API = '/api/invoices/echo';
 const refreshing = (text) =>
@@ -33,6 +34,22 @@ const call = (url, cookie, { method = 'GET', headers = {} } = {}) =>
     ...(method === 'GET' ? {} : { body: 'x=1' }),
   });
 
+/** A gateway, another machine of the same site, and the Redis that they share. */
+async function twoMachines(edit = refreshing, more = {}) {
+  const server = await redis();
+  const { runtime } = server;
+  const app = await scenario({ make: forge, edit, runtime });
+  const twin = await gateway({
+    port: await freePort(), provider: app.provider.url, upstreamUrl: app.back.url, edit, runtime, shares: app.gate, ...more,
+  });
+  const stop = async () => {
+    await twin.stop();
+    await app.stop();
+    await server.stop();
+  };
+  return { app, twin, server, stop };
+}
+
 /** 200 requests at once with one expired session, one in four of them changing something. */
 async function storm(app, urls) {
   const before = await counts(app);
@@ -57,6 +74,7 @@ async function storm(app, urls) {
     assert.deepEqual(next.cookies, []);
   }
   assert.deepEqual(await counts(app), after);
+  return answers;
 }
 
 describe('one machine', () => {
@@ -123,22 +141,34 @@ describe('one machine', () => {
   });
 });
 
-describe('two machines', () => {
-  let app, twin;
-  before(async () => {
-    app = await scenario({ make: forge, edit: refreshing });
-    twin = await gateway({
-      port: await freePort(), provider: app.provider.url, upstreamUrl: app.back.url, edit: refreshing, shares: app.gate,
-    });
-  });
-  after(async () => {
-    await twin.stop();
-    await app.stop();
-  });
+describe('two machines on one Redis', () => {
+  const ROUNDS = 10;
+  let app, twin, server, stop;
+  before(async () => ({ app, twin, server, stop } = await twoMachines()));
+  after(() => stop());
 
-  test('200 requests with one expired session cause one refresh, 20 times in a row', async () => {
-    for (let round = 0; round < 20; round += 1) await storm(app, [app.url, twin.url]);
+  test(`200 requests with one expired session cause one refresh, ${ROUNDS} times in a row`, async () => {
+    for (let round = 1; round <= ROUNDS; round += 1) {
+      await storm(app, [app.url, twin.url]);
+      // What a refresh leaves behind, for the expiry wheel to take: lock, lease, mark and result.
+      assert.equal(server.keys('airside/refresh/').length, 4 * round);
+    }
+    const { sent, rotated, reused } = await counts(app);
+    console.log(`${ROUNDS} rounds: ${sent} refreshes at the provider, ${rotated} rotated, ${reused} reused`);
   });
+});
+
+test('sessions that move into the store when they are refreshed are stored once', async () => {
+  const spilling = (text) => refreshing(text).replace('[session]\n', '[session]\nspill = true\n');
+  const { app, twin, server, stop } = await twoMachines(spilling);
+  await steer(app, '/refreshing', { claims: { name: 'x'.repeat(6000) } });
+  for (const round of [1, 2]) {
+    const answers = await storm(app, [app.url, twin.url]);
+    const cookies = answers.map((answer) => sessionCookies(answer.cookies));
+    assert.ok(cookies.every((pairs) => pairs.length === 1 && pairs[0].startsWith('__Host-airside=k~')));
+    assert.equal(server.keys('airside/session/').length, round, 'of 200 requests on two machines');
+  }
+  await stop();
 });
 
 // Time goes on by a second machine whose clock runs ahead; devhost alone has such clocks.
@@ -177,10 +207,7 @@ test('a ten-minute-old cookie never sends its refresh token again', { skip: host
 describe('the machine that refreshes loses its power', { concurrency: true }, () => {
   /** One machine asks and is held by the provider, others wait; then it dies. */
   async function deadOwner(hold) {
-    const app = await scenario({ make: forge, edit: refreshing });
-    const twin = await gateway({
-      port: await freePort(), provider: app.provider.url, upstreamUrl: app.back.url, edit: refreshing, shares: app.gate,
-    });
+    const { app, twin, stop } = await twoMachines();
     const cookie = await expiredSession(app);
     await steer(app, '/refreshing', { hold });
     const owner = call(app.url, cookie).catch((error) => error);
@@ -195,30 +222,28 @@ describe('the machine that refreshes loses its power', { concurrency: true }, ()
       assert.ok(answer.headers['retry-after']);
       assert.deepEqual(answer.cookies, [], 'no logout');
     }
-    return { app, twin, cookie };
+    return { app, twin, cookie, stop };
   }
 
   test('before the provider had its request: another takes over, and nobody is logged out', async () => {
-    const { app, twin, cookie } = await deadOwner('before');
+    const { app, twin, cookie, stop } = await deadOwner('before');
     const answers = await Promise.all(Array.from({ length: 5 }, () => call(twin.url, cookie)));
     for (const answer of answers) {
       assert.equal(answer.status, 200, answer.text);
       assert.ok(sessionCookies(answer.cookies).length > 0);
     }
     assert.deepEqual(await counts(app), { sent: 2, rotated: 1, reused: 0 });
-    await twin.stop();
-    await app.stop();
+    await stop();
   });
 
   test('after the provider gave new tokens: they are lost, and it costs a login', async () => {
-    const { app, twin, cookie } = await deadOwner('after');
+    const { app, twin, cookie, stop } = await deadOwner('after');
     const answers = await Promise.all(Array.from({ length: 5 }, () => call(twin.url, cookie)));
     for (const answer of answers) {
       assert.equal(answer.status, 401);
       assert.ok(['refresh_ended', 'session_revoked'].includes(answer.json().code), answer.text);
     }
     assert.deepEqual(await counts(app), { sent: 2, rotated: 1, reused: 1 });
-    await twin.stop();
-    await app.stop();
+    await stop();
   });
 });

@@ -1,14 +1,12 @@
 // Where sessions are: in cookies, in SQLite, in Redis; and the keys that seal them.
 
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { after, before, describe, test } from 'node:test';
-import { Browser, NAVIGATE, forge, freePort, gateway, loginAtDemo, request, root, scenario } from './harness.mjs';
+import { Browser, NAVIGATE, forge, freePort, gateway, loginAtDemo, request, scenario } from './harness.mjs';
+import { redis } from './redis.mjs';
 
 const SESSION = '__Host-airside';
 const store = (lines) => (text) => text.replace('[session]\n', `[session]\n${lines}\n`);
@@ -18,32 +16,6 @@ const see = (url, line) => request(`${url}/invoices`, { headers: { ...NAVIGATE, 
 const whoami = (url, line) => request(`${url}/auth/session`, { headers: { cookie: line } });
 const logOut = (browser, url) =>
   browser.send(`${url}/auth/logout`, { method: 'POST', body: '', headers: { 'sec-fetch-site': 'same-origin', origin: url } });
-
-/** Debian's redis-server in a folder of its own. */
-async function redis(port, folder = mkdtempSync(join(tmpdir(), 'airside-redis-'))) {
-  const child = spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'yes', '--appendfsync', 'always'], {
-    cwd: folder,
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const exited = new Promise((done) => child.on('exit', done));
-  after(() => child.kill('SIGKILL'));
-  await new Promise((done, fail) => {
-    child.on('error', () => fail(new Error('redis-server: apt-get install redis-server')));
-    exited.then(() => fail(new Error('redis-server ended')));
-    createInterface({ input: child.stdout }).on('line', (line) => /ready to accept/i.test(line) && done());
-  });
-  return { folder, port, stop: async () => (child.kill('SIGKILL'), exited) };
-}
-
-const ask = (server, ...command) => execFileSync('redis-cli', ['-p', String(server.port), ...command], { encoding: 'utf8' }).trim();
-
-/** The block of runtime-config.toml for many machines, uncommented, at this server. */
-const onRedis = (server) => (text) => {
-  const [, block] = text.split('# Many machines: share one Redis instead. Replace the block above by this one.\n');
-  const uncommented = block.replaceAll(/^# /gm, '').replace('redis://127.0.0.1:6379', `redis://127.0.0.1:${server.port}`);
-  assert.match(uncommented, /^\[key_value_store.default\]\ntype = "redis"\nurl = /);
-  return uncommented;
-};
 
 describe('sessions in SQLite', () => {
   let app;
@@ -98,8 +70,8 @@ describe('sessions in SQLite', () => {
 });
 
 test('sessions in Redis, shared by two machines, and Redis down', async () => {
-  let server = await redis(await freePort());
-  const runtime = onRedis(server);
+  let server = await redis();
+  const { runtime } = server;
   const app = await scenario({ edit: KEY_VALUE, runtime });
   const second = await gateway({
     port: await freePort(), provider: app.provider.url, upstreamUrl: app.back.url, edit: KEY_VALUE, runtime, shares: app.gate,
@@ -110,12 +82,12 @@ test('sessions in Redis, shared by two machines, and Redis down', async () => {
   assert.equal((await see(app.url, copy)).status, 200);
   assert.equal((await see(second.url, copy)).status, 200, 'the other machine');
   // Keys as they are, counters as text.
-  const keys = ask(server, 'KEYS', 'airside/*').split('\n');
+  const keys = server.keys('airside/');
   assert.ok(keys.some((key) => key.startsWith('airside/session/')), keys.join(' '));
   const counter = keys.find((key) => /^airside\/wheel\/\d+$/.test(key));
-  assert.equal(ask(server, 'GET', counter), '1');
+  assert.equal(server.ask('GET', counter), '1');
 
-  await server.stop();
+  await server.kill();
   for (const url of [app.url, second.url]) {
     const refused = await see(url, copy);
     assert.equal(refused.status, 503);
@@ -124,7 +96,7 @@ test('sessions in Redis, shared by two machines, and Redis down', async () => {
     assert.equal((await whoami(url, copy)).json().code, 'session_store_unavailable');
     assert.equal((await request(`${url}/`, { headers: { cookie: copy } })).status, 200, 'public pages go on');
   }
-  server = await redis(server.port, server.folder);
+  server = await server.again();
   // The first call may find the old connection broken.
   await see(app.url, copy);
   await see(second.url, copy);
@@ -135,7 +107,6 @@ test('sessions in Redis, shared by two machines, and Redis down', async () => {
   await second.stop();
   await app.stop();
   await server.stop();
-  rmSync(server.folder, { recursive: true, force: true });
 });
 
 test('a session that is too large loses claims, goes into the store, or is refused with a page; never a loop', async () => {

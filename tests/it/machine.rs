@@ -95,6 +95,21 @@ impl Gate {
         gate
     }
 
+    /// The same, with an instance of the gate that remembers nothing.
+    fn restarted(self) -> Self {
+        Gate {
+            app: self.app.restarted(),
+            ..self
+        }
+    }
+
+    /// The keys of what the store keeps for other instances.
+    fn kept(&self) -> Vec<String> {
+        let mut keys = self.tokens.world.key_value.keys();
+        keys.retain(|key| key.starts_with("airside/credential/"));
+        keys
+    }
+
     /// Lets the issuer answer so, `members` laid over what is right.
     fn answers(&self, status: u16, members: Value) {
         let asked = Rc::clone(&self.asked);
@@ -119,6 +134,18 @@ impl Gate {
             let body = Bytes::from(answer.to_string());
             Ok(response.body(body).expect("response"))
         });
+    }
+
+    /// How often the issuer is asked when another instance of the gate wants airside's own token.
+    fn machine_asks(&self) -> usize {
+        let before = self.asked();
+        let machine = self.app.machine();
+        let head = Request::get("/api/machine/x")
+            .header("authorization", format!("Bearer {}", self.jwt("eve")));
+        let head = head.body(()).expect("request").into_parts().0;
+        let decision = block_on(authorize(&head, &machine, self.app.world.ports()));
+        assert!(matches!(decision, Decision::Forward(_)));
+        self.asked() - before
     }
 
     fn asked(&self) -> usize {
@@ -287,13 +314,7 @@ fn other_instances_find_airsides_own_token_in_the_store_sealed_and_in_its_place(
     let first = bearer("machine||a b||0");
     assert_eq!(gate.shown("/api/machine/x", &alice), first);
     assert_eq!(gate.shown("/api/robot/x", &alice), bearer("|urn:robot|||1"));
-    let keys = gate.tokens.world.key_value.keys();
-    let of_credentials = |keys: &[String]| {
-        let mut keys = keys.to_vec();
-        keys.retain(|key| key.starts_with("airside/credential/"));
-        keys
-    };
-    let kept = of_credentials(&keys);
+    let kept = gate.kept();
     assert_eq!(kept.len(), 2);
     gate.tokens.world.key_value.tamper(|_, value| {
         let text = String::from_utf8_lossy(value);
@@ -339,6 +360,92 @@ fn other_instances_find_airsides_own_token_in_the_store_sealed_and_in_its_place(
     let token = another.jwt("alice");
     let shown = another.shown("/api/machine/x", &token);
     assert_eq!(shown, bearer("machine||a b||3"));
+}
+
+#[test]
+fn other_instances_find_an_exchanged_token_in_the_store_for_its_caller_and_upstream_alone() {
+    let gate = Gate::new();
+    let (alice, bob) = (gate.jwt("alice"), gate.jwt("bob"));
+    let of = |upstream: &str, token: &str, number: usize| {
+        bearer(&format!("{upstream}|||{token}|{number}"))
+    };
+    assert_eq!(
+        gate.shown("/api/exchange/x", &alice),
+        of("exchange", &alice, 0)
+    );
+    let gate = gate.restarted();
+    assert_eq!(
+        gate.shown("/api/exchange/x", &alice),
+        of("exchange", &alice, 0)
+    );
+    assert_eq!(gate.asked(), 1, "by the first instance");
+    assert_eq!(gate.shown("/api/exchange/x", &bob), of("exchange", &bob, 1));
+    assert_eq!(gate.shown("/api/barter/x", &alice), of("barter", &alice, 2));
+    let kept = gate.kept();
+    assert_eq!((gate.asked(), kept.len()), (3, 3));
+    gate.tokens.world.key_value.tamper(|_, value| {
+        let text = String::from_utf8_lossy(value);
+        assert!(!text.contains("|||") && !text.contains(&alice), "{text}");
+    });
+
+    // What was moved from one place to another is not used there.
+    let store = &gate.tokens.world.key_value;
+    store.copy(&kept[0], "aside");
+    store.copy(&kept[1], &kept[0]);
+    store.copy(&kept[2], &kept[1]);
+    store.copy("aside", &kept[2]);
+    store.remove("aside");
+    let mut gate = gate.restarted();
+    for (upstream, token, number) in [
+        ("exchange", &alice, 3),
+        ("exchange", &bob, 4),
+        ("barter", &alice, 5),
+    ] {
+        let path = format!("/api/{upstream}/x");
+        assert_eq!(gate.shown(&path, token), of(upstream, token, number));
+    }
+    // It ends shortly before the token does.
+    for (seconds, number) in [(269, 3), (1, 6)] {
+        gate.advance(seconds);
+        gate = gate.restarted();
+        assert_eq!(
+            gate.shown("/api/exchange/x", &alice),
+            of("exchange", &alice, number)
+        );
+    }
+    // Where nobody would delete it, it is not kept.
+    gate.tokens.world.key_value.set_uncounted(true);
+    let carol = gate.jwt("carol");
+    for number in [7, 8] {
+        gate = gate.restarted();
+        assert_eq!(
+            gate.shown("/api/exchange/x", &carol),
+            of("exchange", &carol, number)
+        );
+    }
+    assert_eq!(gate.kept(), kept);
+}
+
+#[test]
+fn what_is_kept_of_a_token_goes_away_when_it_is_over_and_not_before() {
+    let gate = Gate::new();
+    let path = "/api/exchange/x";
+    gate.shown("/api/machine/x", &gate.jwt("alice"));
+    for user in ["alice", "bob", "carol"] {
+        gate.shown(path, &gate.jwt(user));
+    }
+    let first = gate.kept();
+    assert_eq!(first.len(), 4);
+    // Each later call deletes what is due. One and the same key is written again in between.
+    for _ in 0..30 {
+        gate.advance(300);
+        gate.shown("/api/machine/x", &gate.jwt("alice"));
+        gate.shown(path, &gate.jwt("dave"));
+        assert_eq!(gate.machine_asks(), 0, "airside's own is still there");
+    }
+    let left = gate.kept().into_iter().filter(|key| first.contains(key));
+    assert_eq!(left.count(), 1, "airside's own, which is one for ever");
+    assert!(gate.kept().len() < 30, "{}", gate.kept().len());
 }
 
 #[test]
@@ -432,7 +539,7 @@ fn interleave<T>(mut futures: Vec<Pin<Box<dyn Future<Output = T> + '_>>>, random
 #[test]
 fn no_caller_is_ever_spoken_for_with_the_token_of_another() {
     for seed in 0..20 {
-        let gate = Gate::new();
+        let mut gate = Gate::new();
         let random = SeededRandom::new(seed);
         let users: Vec<String> = (0..6).map(|n| gate.jwt(&format!("user-{n}"))).collect();
         for _ in 0..10 {
@@ -464,6 +571,10 @@ fn no_caller_is_ever_spoken_for_with_the_token_of_another() {
             }
             interleave(requests, &random);
             gate.advance(random.below(20) as u64);
+            // The next instance finds what this one left in the store.
+            if random.below(3) == 0 {
+                gate = gate.restarted();
+            }
         }
     }
 }

@@ -138,6 +138,16 @@ struct Answer {
 
 impl Fleet {
     fn new(machines: usize) -> Self {
+        Self::with_session(machines, "")
+    }
+
+    /// With these lines under `[session]`.
+    fn with_session(machines: usize, lines: &str) -> Self {
+        let config = CONFIG.replacen(
+            "[providers.op]",
+            &format!("[session]\n{lines}\n[providers.op]"),
+            1,
+        );
         let world = World::default();
         let key = airside::encoding::base64url_encode(&[7; 32]);
         world.variables.set("session_keys", &format!("k:{key}"));
@@ -160,7 +170,7 @@ impl Fleet {
             });
             idps.insert(name, idp);
         }
-        let start = || block_on(Instance::start(Some(CONFIG), world.ports())).expect("instance");
+        let start = || block_on(Instance::start(Some(&config), world.ports())).expect("instance");
         let machines = (0..machines).map(|_| start()).collect();
         Fleet {
             world,
@@ -917,4 +927,87 @@ fn what_a_refresh_leaves_in_the_store_goes_away_with_the_session() {
     };
     assert_eq!(later(3), ["lease", "lock", "mark"]);
     assert_eq!(later(24), Vec::<String>::new());
+}
+
+const STORED: [&str; 2] = ["spill = true", "store = \"key-value\""];
+
+impl Fleet {
+    fn records(&self) -> usize {
+        let keys = self.world.key_value.keys();
+        let is_record = |key: &&String| key.starts_with("airside/session/");
+        keys.iter().filter(is_record).count()
+    }
+
+    fn send(&self, cookie: &str) -> Answer {
+        let task: Task<'_> = Box::pin(self.request(1, "GET", "/api/x", cookie));
+        self.together(0, vec![task]).remove(0)
+    }
+}
+
+#[test]
+fn a_session_that_a_refresh_moves_into_the_store_is_stored_once_for_all_requests() {
+    for (lines, seed) in STORED
+        .into_iter()
+        .flat_map(|lines| (0..5).map(move |seed| (lines, seed)))
+    {
+        let fleet = Fleet::with_session(4, lines);
+        fleet.world.http.answer_after(5);
+        fleet.world.key_value.answer_after(2);
+        let long = json!({"refresh_token": format!("rt-0-1-{}", "x".repeat(6_000))});
+        fleet.families.borrow_mut().change = Some(long);
+        let session = fleet.session("op", "alice", -1);
+        let (cookie, fleet) = (fleet.cookie(&session), &fleet);
+        let cookie = cookie.as_str();
+        let task = |n| -> Task<'_> {
+            Box::pin(async move { fleet.request(n, "GET", "/api/x", cookie).await })
+        };
+        let answers = fleet.together(seed, (0..40).map(task).collect());
+        assert_eq!(
+            (fleet.calls(), fleet.records()),
+            (1, 1),
+            "{lines}, seed {seed}"
+        );
+        for answer in &answers {
+            assert_eq!(answer.status, 200, "{:?}", answer.code);
+            let reference = line(&answer.cookies);
+            assert!(reference.starts_with("__Host-airside=k~"), "{reference}");
+            let next = fleet.send(&reference);
+            fleet.check(&next, 200, None, 1);
+            assert_eq!(next.subject.as_deref(), Some("alice"));
+        }
+    }
+}
+
+#[test]
+fn a_request_that_comes_late_does_not_put_used_tokens_back_into_the_store() {
+    for lines in STORED {
+        let fleet = Fleet::with_session(2, lines);
+        let change = |expires_in: u64| {
+            let mut change = json!({"expires_in": expires_in});
+            if fleet.calls() == 0 {
+                // Too large for cookies once. The next ones rotate on.
+                change["scope"] = "x".repeat(6_000).into();
+            }
+            fleet.families.borrow_mut().change = Some(change);
+        };
+        let old = fleet.cookie(&fleet.session("op", "alice", -1));
+        change(0);
+        let first = line(&fleet.send(&old).cookies);
+        assert!(first.starts_with("__Host-airside=k~"), "{first}");
+        change(3_000);
+        let second = fleet.send(&first);
+        fleet.check(&second, 200, None, 2);
+        // The old cookie once more, which finds the result of the first refresh.
+        fleet.check(&fleet.send(&old), 200, None, 2);
+        fleet.world.clock.advance(200);
+        let reference = line(&second.cookies);
+        fleet.check(&fleet.send(&reference), 200, None, 2);
+        fleet.world.clock.advance(3_000);
+        fleet.check(&fleet.send(&reference), 200, None, 3);
+        assert_eq!(
+            (fleet.records(), fleet.families.borrow().reused),
+            (1, 0),
+            "{lines}"
+        );
+    }
 }

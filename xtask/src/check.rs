@@ -8,13 +8,13 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
-use airside::config::Config;
+use airside::config::{Config, Platform};
 use anyhow::{Context, Result};
 use toml_edit::{DocumentMut, Item, TableLike};
 
 use crate::check::outbound::{Verdict, origin};
 use crate::manifest::Manifest;
-use crate::permissions::{Needs, Peer, Permissions, Secret, TABLE, TOKENS_ORIGIN};
+use crate::permissions::{Needs, Peer, Permissions, Secret, TABLE, TOKENS, TOKENS_ORIGIN};
 
 /// Something that does not fit.
 #[derive(Debug, PartialEq, Eq)]
@@ -97,8 +97,14 @@ pub(crate) fn needs(config: &str) -> Result<Needs> {
     needs
         .variables
         .insert(Secret::AssertionKeys, BTreeMap::from([(name, reason)]));
-    let tokens = BTreeMap::from([(TOKENS_ORIGIN.to_owned(), "the private component".to_owned())]);
-    needs.hosts.insert(Peer::Tokens, tokens);
+    let platform = document.get("platform").and_then(Item::as_str);
+    let has_tokens = |name: &&str| Platform::named(name).is_none_or(Platform::has_tokens);
+    needs.without_tokens = platform.filter(|name| !has_tokens(name)).map(str::to_owned);
+    if needs.without_tokens.is_none() {
+        let reason = "the private component".to_owned();
+        let tokens = BTreeMap::from([(TOKENS_ORIGIN.to_owned(), reason)]);
+        needs.hosts.insert(Peer::Tokens, tokens);
+    }
     for (section, peer) in [
         ("providers", Peer::Providers),
         ("issuers", Peer::TokenIssuers),
@@ -177,6 +183,20 @@ fn compare(needs: &Needs, manifest: &Manifest) -> Vec<Problem> {
     let mut problems = Vec::new();
     for row in &TABLE {
         let place = format!("spin.toml: [component.{}]", row.component);
+        if let Some(platform) = needs
+            .without_tokens
+            .as_ref()
+            .filter(|_| row.component == TOKENS)
+        {
+            if manifest.components.contains_key(TOKENS) {
+                let text = format!(
+                    "{platform} does not start it, since its store has no counters \
+                     (wasi:keyvalue/atomics): take it out of the manifest"
+                );
+                problems.push(Problem::new(&place, text));
+            }
+            continue;
+        }
         let Some(component) = manifest.components.get(row.component) else {
             problems.push(Problem::new(&place, "the component is missing".to_owned()));
             continue;

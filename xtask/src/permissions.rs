@@ -54,6 +54,8 @@ pub(crate) struct Needs {
     /// Names of variables that the configuration does without. They may be granted to who may
     /// read them, and to nobody else.
     pub(crate) unused: BTreeSet<String>,
+    /// The name of the platform, where it does not start `tokens`.
+    pub(crate) without_tokens: Option<String>,
 }
 
 impl Permissions {
@@ -89,7 +91,9 @@ fn chosen<K: Ord>(
         .collect()
 }
 
-/// The origin of the private component.
+/// The private component, the only one that imports counters (`wasi:keyvalue/atomics`).
+pub(crate) const TOKENS: &str = "tokens";
+/// Its origin.
 pub(crate) const TOKENS_ORIGIN: &str = "http://tokens.spin.internal";
 
 /// The table.
@@ -127,7 +131,7 @@ pub(crate) const TABLE: [Permissions; 6] = [
         secrets: &[Secret::SessionKeys],
     },
     Permissions {
-        component: "tokens",
+        component: TOKENS,
         routes: &[],
         outbound: &[Peer::IssuerEndpoints, Peer::Providers, Peer::TokenIssuers],
         secrets: &[

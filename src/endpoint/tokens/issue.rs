@@ -8,6 +8,7 @@ use crate::encoding::base64url_encode;
 use crate::endpoint::client::{self, Endpoint};
 use crate::endpoint::instance::Instance;
 use crate::endpoint::tokens::{Enclosed, Operation};
+use crate::endpoint::wheel;
 use crate::error::Error;
 use crate::oauth::client_credentials::{Target, client_credentials, read_client_credentials};
 use crate::oauth::form::Form;
@@ -65,9 +66,7 @@ impl Operation for ClientCredentials {
         let Credential::ClientCredentials(grant) = &upstream.credential else {
             return Err(Error::Internal);
         };
-        // An instance lives for seconds; with the store, one token serves all of them. Best
-        // effort: without it each asks for itself.
-        let what = fingerprint(upstream, grant, instance)?;
+        let what = fingerprint(&[Self::NAME], upstream, grant, instance)?;
         if let Some(stored) = stored(&what, instance, ports, now).await {
             return Ok(stored);
         }
@@ -98,6 +97,17 @@ impl Operation for TokenExchange {
         else {
             return Err(Error::Internal);
         };
+        let subject_token = self.subject_token.0.expose();
+        let about = [
+            Self::NAME,
+            subject_token_type,
+            requested_token_type,
+            subject_token,
+        ];
+        let what = fingerprint(&about, upstream, grant, instance)?;
+        if let Some(stored) = stored(&what, instance, ports, now).await {
+            return Ok(stored);
+        }
         let form = token_exchange(
             &self.subject_token.0,
             subject_token_type,
@@ -105,10 +115,9 @@ impl Operation for TokenExchange {
             grant.target(),
         );
         let response = ask(grant, form, instance, ports, now).await?;
-        Ok(issued(read_token_exchange(
-            &response,
-            requested_token_type,
-        )?))
+        let issued = issued(read_token_exchange(&response, requested_token_type)?);
+        store(&what, &issued, instance, ports, now).await;
+        Ok(issued)
     }
 }
 
@@ -157,8 +166,14 @@ fn usable(expires_in: Option<Lifetime>) -> Lifetime {
     Lifetime::from_secs(usable)
 }
 
-/// What a token is for, all of it: a token is kept under this, and given out for nothing else.
-fn fingerprint(upstream: &Upstream, grant: &Grant, instance: &Instance) -> Result<String, Error> {
+/// What a token is for, all of it, `about` the operation and the caller's token included: a token
+/// is kept under this, and given out for nothing else.
+fn fingerprint(
+    about: &[&str],
+    upstream: &Upstream,
+    grant: &Grant,
+    instance: &Instance,
+) -> Result<String, Error> {
     let found = instance.config.issuer_client(grant.issuer);
     let (client, _) = found.ok_or(Error::Internal)?;
     let mut hash = Hash::new();
@@ -167,6 +182,7 @@ fn fingerprint(upstream: &Upstream, grant: &Grant, instance: &Instance) -> Resul
         hash.update((text.len() as u64).to_be_bytes());
         hash.update(text);
     };
+    about.iter().for_each(|text| part(text));
     part(client.issuer.as_str());
     part(client.client_id);
     part(&upstream.name);
@@ -177,7 +193,8 @@ fn fingerprint(upstream: &Upstream, grant: &Grant, instance: &Instance) -> Resul
     Ok(base64url_encode(&hash.finalize()))
 }
 
-/// What the store keeps of a token, sealed.
+/// What the store keeps of a token, sealed: an instance lives for seconds, and one token serves
+/// all of them. Best effort: without the store each asks for itself.
 #[derive(Serialize, Deserialize)]
 struct Kept {
     /// What it is for: whoever shares the store may have moved it.
@@ -185,6 +202,9 @@ struct Kept {
     token: Enclosed,
     until: UnixTime,
 }
+
+/// So much of what is sealed is never the same twice: the header, which is, has 140 at most.
+const TAG_BYTES: usize = 180;
 
 fn key(what: &str) -> String {
     format!("airside/credential/{what}")
@@ -215,8 +235,14 @@ async fn store(what: &str, issued: &Issued, instance: &Instance, ports: Ports<'_
         token: issued.access_token.clone(),
         until,
     };
-    if let Ok(sealed) = instance.ring.seal_at(STORED, &kept, until) {
-        let _ = ports.key_value.set(&key(what), sealed.as_bytes()).await;
+    let Ok(sealed) = instance.ring.seal_at(STORED, &kept, until) else {
+        return;
+    };
+    let (key, value) = (key(what), sealed.as_bytes());
+    let tag = value.get(..TAG_BYTES).unwrap_or(value);
+    // What nobody would delete is not stored: there is one for each caller's token.
+    if wheel::register(&key, tag, until, ports, now).await.is_ok() {
+        let _ = ports.key_value.set(&key, value).await;
     }
 }
 

@@ -238,9 +238,9 @@ function authority(issuer) {
   }
 
   /** What a refresh gives: tokens of the same person, who has another name by now. */
-  function refreshed({ clientId, nonce }) {
+  function refreshed({ clientId, nonce }, told) {
     const access_token = mint(keys, base, {});
-    const claims = { name: 'Alice Renamed', auth_time: null };
+    const claims = { name: 'Alice Renamed', auth_time: null, ...told };
     const id = idToken(issuer, clientId, nonce, atHash(undefined, access_token));
     return { access_token, token_type: 'Bearer', expires_in: 300, id_token: mint(keys, id, { claims }) };
   }

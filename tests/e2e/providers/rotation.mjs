@@ -7,9 +7,9 @@ import { randomBytes } from 'node:crypto';
 /**
  * The refresh tokens of one issuer. `control` takes what `POST /refreshing` says:
  *
- *   {"hold": "before" | "after", "token": {...}, "status": 500}
+ *   {"hold": "before" | "after", "token": {...}, "claims": {...}, "status": 500}
  *
- * `token` is laid over what is right. `POST /release` lets go what is held and holds nothing
+ * `token` is laid over what is right, `claims` over those of the ID token. `POST /release` lets go what is held and holds nothing
  * more. A held request whose client goes away is never answered; one held `before` then changes
  * nothing, as if it had never come.
  */
@@ -56,7 +56,7 @@ export function rotation() {
       if (family === undefined || family.revoked) return { status: 400, body: { error: 'invalid_grant' } };
       known.used = true;
       counts.rotated += 1;
-      const body = { ...make(family.context), refresh_token: issue(known.family), ...control.token };
+      const body = { ...make(family.context, control.claims), refresh_token: issue(known.family), ...control.token };
       if (control.hold === 'after') await hold(request);
       return { headers: { 'cache-control': 'no-store' }, body };
     },

@@ -253,3 +253,47 @@ fn keys_of_assertions_are_for_the_gate_alone_and_needed_only_where_an_upstream_g
     let place = ("spin.toml: [component.session] variables", false);
     check(&config, &leaked, &[place]);
 }
+
+#[test]
+fn where_the_store_has_no_counters_tokens_is_left_out_and_what_needs_it_is_named() {
+    let (config, manifest) = files();
+    let on = |platform: &str| {
+        replaced(
+            &config,
+            "[session]\n",
+            &format!("platform = \"{platform}\"\n[session]\n"),
+        )
+    };
+    let without: String = {
+        let (before, rest) = manifest
+            .split_once("[[trigger.http]]\nroute = { private = true }")
+            .unwrap();
+        let (_, after) = rest.split_once("# --- The boarding gate").unwrap();
+        format!("{before}# --- The boarding gate{after}")
+            .replace("\"http://tokens.spin.internal\"", "")
+    };
+    for platform in ["akamai", "fermyon"] {
+        let config = on(platform);
+        check(&config, &without, &[]);
+        check(
+            &config,
+            &manifest,
+            &[("spin.toml: [component.tokens]", false)],
+        );
+        let wanting = replaced(&config, "idle_seconds", "spill = true\nidle_seconds");
+        let problems = judge(&wanting, &without);
+        let [problem] = problems.as_slice() else {
+            panic!("{problems:#?}")
+        };
+        assert!(problem.place.ends_with(": session.spill"), "{problem}");
+    }
+    for platform in ["spin", "spinkube"] {
+        check(&on(platform), &manifest, &[]);
+        let missing = judge(&on(platform), &without);
+        let text = "the component is missing";
+        assert!(
+            missing.iter().any(|problem| problem.text == text),
+            "{missing:#?}"
+        );
+    }
+}

@@ -92,10 +92,11 @@ fn missing(has: &dyn Fn(&str) -> bool) -> Vec<&'static str> {
         .collect()
 }
 
-const PROGRAMS: [(&str, &str); 5] = [
+const PROGRAMS: [(&str, &str); 6] = [
     ("node", "nodejs"),
     ("npm", "npm"),
     ("chromium", "chromium"),
     ("chromedriver", "chromium-driver"),
     ("redis-server", "redis-server"),
+    ("sqlite3", "sqlite3"),
 ];

@@ -269,8 +269,10 @@ fn where_the_store_has_no_counters_tokens_is_left_out_and_what_needs_it_is_named
             .split_once("[[trigger.http]]\nroute = { private = true }")
             .unwrap();
         let (_, after) = rest.split_once("# --- The boarding gate").unwrap();
+        let origin = "\"http://tokens.spin.internal\"";
         format!("{before}# --- The boarding gate{after}")
-            .replace("\"http://tokens.spin.internal\"", "")
+            .replace(&format!(", {origin}"), "")
+            .replace(&format!("    {origin},\n"), "")
     };
     for platform in ["akamai", "fermyon"] {
         let config = on(platform);

@@ -10,7 +10,8 @@ use crate::config::entries::{issuer, provider, session, upstream};
 use crate::config::routes::Routes;
 use crate::config::toml::{Spanned, Value};
 use crate::config::{
-    Config, Problem, Provider, TokenIssuer, Upstream, login, platform, proxying, routes, table, toml,
+    Config, Problem, Provider, TokenIssuer, Upstream, login, platform, proxying, routes, table,
+    toml,
 };
 use crate::url::Origin;
 

@@ -15,7 +15,7 @@ pub(crate) mod sessions;
 pub mod tokens;
 pub mod wheel;
 
-pub use authorize::{Body, Decision, Failure, Forward, authorize};
+pub use authorize::{Body, Decision, Failure, Forward, Head, authorize};
 pub use callback::callback;
 pub use instance::{Instance, StartError};
 pub use login::login;

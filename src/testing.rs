@@ -5,6 +5,7 @@
 
 pub mod http;
 pub mod idp;
+mod plan;
 pub mod session;
 pub mod store;
 
@@ -25,6 +26,7 @@ use crate::time::UnixTime;
 
 pub use http::ScriptedHttp;
 pub use idp::Idp;
+pub use plan::PlanHeaders;
 pub use store::MemoryKeyValue;
 
 /// Runs a future whose ports are fakes. The fakes never wait for anything outside, so a

@@ -8,6 +8,7 @@ pub mod assertion;
 mod cors;
 mod credential;
 mod forward;
+mod head;
 mod headers;
 mod introspection;
 mod login;
@@ -19,14 +20,15 @@ mod verified;
 
 pub(crate) use credential::Credentials;
 pub use forward::{Body, Forward};
+pub use head::{Field, Head, header_map, list, values};
 pub use headers::{is_hop_by_hop, is_stripped};
 pub(crate) use introspection::Introspected;
 pub use verified::VerifiedTokens;
 
+use std::rc::Rc;
+
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
-use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Response};
+use http::{HeaderValue, Method, Response};
 
 use crate::endpoint::authorize::headers::Caller;
 use crate::endpoint::authorize::login::{login_for, login_url};
@@ -35,14 +37,12 @@ use crate::endpoint::authorize::token::{Needs, asked, check};
 use crate::endpoint::instance::Instance;
 use crate::endpoint::{refuse, sessions};
 use crate::error::{BodyError, Error, SessionTokenMisfit};
-use crate::jose::jws::looks_like_jwt;
 use crate::oauth::access_token::AccessTokenError;
-use crate::oauth::bearer::{BearerError, bearer_token, has_token_in_query};
+use crate::oauth::bearer::{BearerError, BearerToken, bearer_token, has_token_in_query};
 use crate::policy::proxying::{Preflight, preflight_method};
 use crate::policy::{Access, CheckedPath, DenialReason, Match, Permit, Route, decision};
 use crate::ports::Ports;
 use crate::respond::{self, Audience, is_same_origin, see_other};
-use crate::secret::Secret;
 use crate::session::refresh_lock::Patience;
 use crate::session::{Cookies, Session};
 use crate::time::{Leeway, Lifetime, UnixTime};
@@ -61,21 +61,21 @@ pub enum Decision<'i> {
 }
 
 /// Who passes, and by what.
-struct Passage {
+struct Passage<'h> {
     permit: Permit,
     session: Option<Held>,
     /// From the `Authorization` header.
-    bearer: Option<Secret<String>>,
+    bearer: Option<BearerToken<'h>>,
 }
 
-/// Decides about a request. `head.uri` is path and query as received.
-pub async fn authorize<'i>(head: &Parts, instance: &'i Instance, ports: Ports<'_>) -> Decision<'i> {
+/// Decides about a request.
+pub async fn authorize<'i>(head: &Head, instance: &'i Instance, ports: Ports<'_>) -> Decision<'i> {
     let mut cookies = Vec::new();
     let mut route = None;
     match decide(head, &mut cookies, &mut route, instance, ports).await {
         Ok(decision) => decision,
         Err(error) => {
-            let audience = respond::audience(&head.headers, &head.method);
+            let audience = respond::audience(head.headers(), &head.method);
             let target = head
                 .uri
                 .path_and_query()
@@ -96,7 +96,7 @@ pub async fn authorize<'i>(head: &Parts, instance: &'i Instance, ports: Ports<'_
 /// The answer to a request of `plan` that the upstream did not answer. `cause` is for the log
 /// only.
 pub fn upstream_failed(
-    head: &Parts,
+    head: &Head,
     plan: &Forward<'_>,
     failure: Failure,
     cause: String,
@@ -107,7 +107,7 @@ pub fn upstream_failed(
         Failure::Timeout => Error::UpstreamTimeout,
         Failure::Unavailable => Error::UpstreamUnavailable,
     };
-    let audience = respond::audience(&head.headers, &head.method);
+    let audience = respond::audience(head.headers(), &head.method);
     let mut fields = refusal_fields(&error, head);
     fields.push(("cause", cause));
     // A session that was refreshed on the way is of no use without its new cookie.
@@ -128,14 +128,14 @@ pub enum Failure {
 }
 
 /// Lets the page of an allowed origin read why it was refused.
-fn readable_by_page(response: &mut Response<Bytes>, head: &Parts, route: Option<&Route>) {
+fn readable_by_page(response: &mut Response<Bytes>, head: &Head, route: Option<&Route>) {
     if let Some(cors) = route.and_then(|route| route.proxying.cors.as_ref()) {
-        let origin = cors::allowed_origin(cors, &head.headers);
+        let origin = cors::allowed_origin(cors, head.headers());
         cors::allow(response.headers_mut(), cors, origin.as_ref());
     }
 }
 
-fn refusal_fields(error: &Error, head: &Parts) -> Vec<(&'static str, String)> {
+fn refusal_fields(error: &Error, head: &Head) -> Vec<(&'static str, String)> {
     // The path without its query: people put secrets there. An ambiguous one not at all.
     let mut fields = vec![("method", head.method.to_string())];
     if !matches!(error, Error::Path(_)) {
@@ -145,7 +145,7 @@ fn refusal_fields(error: &Error, head: &Parts) -> Vec<(&'static str, String)> {
 }
 
 async fn decide<'i>(
-    head: &Parts,
+    head: &Head,
     cookies_out: &mut Vec<HeaderValue>,
     route_out: &mut Option<&'i Route>,
     instance: &'i Instance,
@@ -178,7 +178,7 @@ async fn decide<'i>(
         Match::None => return Err(Error::NoRoute),
     };
     *route_out = Some(route);
-    if wants_websocket(&head.headers) {
+    if wants_websocket(head) {
         return Err(Error::Upgrade);
     }
     let passage = match &route.access {
@@ -204,13 +204,13 @@ async fn decide<'i>(
         let of_session = passage
             .session
             .as_ref()
-            .map(|held| &held.session.access_token);
-        let token = passage.bearer.as_ref().or(of_session);
+            .map(|held| held.session.access_token.expose().as_str());
+        let token = passage.bearer.map(BearerToken::expose).or(of_session);
         authorization = credential::authorization(upstream, token, instance, ports, now).await?;
     }
     let mut plan = forward(head, &path, route, passage, instance, now)?;
     if let Some(value) = authorization {
-        plan.headers.insert(AUTHORIZATION, value);
+        plan.add("authorization", &value);
     }
     Ok(Decision::Forward(plan))
 }
@@ -218,13 +218,16 @@ async fn decide<'i>(
 /// What becomes of a CORS preflight, on a route that says so: the gate answers, or the upstream
 /// does and learns nothing of the caller. `None` for every other request.
 fn preflight<'i>(
-    head: &Parts,
+    head: &Head,
     path: &CheckedPath<'_>,
     route_out: &mut Option<&'i Route>,
     instance: &'i Instance,
 ) -> Result<Option<Decision<'i>>, Error> {
     let config = &instance.config;
-    let Some(method) = preflight_method(&head.method, &head.headers) else {
+    if head.method != Method::OPTIONS {
+        return Ok(None);
+    }
+    let Some(method) = preflight_method(&head.method, head.headers()) else {
         return Ok(None);
     };
     // The route is that of the request to come.
@@ -238,7 +241,7 @@ fn preflight<'i>(
     *route_out = Some(route);
     Ok(Some(match cors.preflight {
         Preflight::Gate => {
-            let answer = cors::preflight(cors, &method, &head.headers);
+            let answer = cors::preflight(cors, &method, head.headers());
             Decision::Respond(answer.ok_or(Error::Cors)?)
         }
         Preflight::Upstream => {
@@ -274,12 +277,11 @@ fn allow(indices: &[usize], instance: &Instance) -> String {
     names.join(", ")
 }
 
-fn wants_websocket(headers: &HeaderMap) -> bool {
-    let upgrade = headers.get_all(http::header::UPGRADE).iter();
-    headers.contains_key("sec-websocket-key")
-        || upgrade.into_iter().any(|value| {
+fn wants_websocket(head: &Head) -> bool {
+    let mut upgrade = head.values("upgrade");
+    head.values("sec-websocket-key").next().is_some()
+        || upgrade.any(|value| {
             value
-                .as_bytes()
                 .to_ascii_lowercase()
                 .windows(9)
                 .any(|w| w == b"websocket")
@@ -287,14 +289,14 @@ fn wants_websocket(headers: &HeaderMap) -> bool {
 }
 
 /// A session on a route that asks for nothing else.
-async fn by_session_alone(
-    head: &Parts,
+async fn by_session_alone<'h>(
+    head: &'h Head,
     route: &Route,
     cookies_out: &mut Vec<HeaderValue>,
     instance: &Instance,
     ports: Ports<'_>,
     now: UnixTime,
-) -> Result<Passage, Error> {
+) -> Result<Passage<'h>, Error> {
     let session = open_session(head, cookies_out, instance, ports, now).await?;
     require_same_origin(head, route, instance)?;
     let held = Held::open(session, false, head, cookies_out, instance, ports, now).await?;
@@ -315,21 +317,21 @@ fn leeway_of(session: &Session, instance: &Instance) -> Leeway {
 
 /// An access token, from the `Authorization` header or else from the session. Both go
 /// through the same check.
-async fn by_access_token(
-    head: &Parts,
+async fn by_access_token<'h>(
+    head: &'h Head,
     route: &Route,
     needs: Needs<'_>,
     cookies_out: &mut Vec<HeaderValue>,
     instance: &Instance,
     ports: Ports<'_>,
     now: UnixTime,
-) -> Result<Passage, Error> {
+) -> Result<Passage<'h>, Error> {
     // A token in an address ends in logs and histories, and would go on to the upstream.
     if has_token_in_query(head.uri.query()) {
         return Err(Error::Credential(BearerError::InQuery));
     }
     // A header decides alone: the cookie is then not even opened.
-    if let Some(token) = bearer_token(&head.headers)? {
+    if let Some(token) = bearer_token(head.values("authorization"))? {
         let permit = check(token.expose(), needs, None, instance, ports, now).await?;
         return Ok(Passage {
             permit,
@@ -367,9 +369,6 @@ async fn check_session(
     ports: Ports<'_>,
 ) -> Result<Permit, Error> {
     let token = held.session.access_token.expose();
-    if !looks_like_jwt(token) {
-        introspection::may_show(&held.session, needs.rule.issuer, instance)?;
-    }
     check(token, needs, Some(&held.session), instance, ports, held.now).await
 }
 
@@ -434,13 +433,14 @@ fn as_session_error(
 }
 
 async fn open_session(
-    head: &Parts,
+    head: &Head,
     cookies_out: &mut Vec<HeaderValue>,
     instance: &Instance,
     ports: Ports<'_>,
     now: UnixTime,
-) -> Result<Session, Error> {
-    let opened = sessions::open(&head.headers, instance, ports, now).await;
+) -> Result<Rc<Session>, Error> {
+    let cookies = Cookies::of_lines(head.values("cookie"));
+    let opened = sessions::open(cookies, instance, ports, now).await;
     opened.map_err(|none| {
         cookies_out.extend(none.cookies);
         none.error
@@ -449,12 +449,12 @@ async fn open_session(
 
 /// A cookie goes with requests that other sites cause: what changes something needs proof
 /// that this very site asked for it, or one that the route trusts with the person's cookies.
-fn require_same_origin(head: &Parts, route: &Route, instance: &Instance) -> Result<(), Error> {
+fn require_same_origin(head: &Head, route: &Route, instance: &Instance) -> Result<(), Error> {
     let safe = [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE].contains(&head.method);
     let cors = route.proxying.cors.as_ref();
     if safe
-        || is_same_origin(&head.headers, instance.config.public_url.as_str())
-        || cors.is_some_and(|cors| cors.trusts_origin(&head.headers))
+        || is_same_origin(head.headers(), instance.config.public_url.as_str())
+        || cors.is_some_and(|cors| cors.trusts_origin(head.headers()))
     {
         Ok(())
     } else {
@@ -463,10 +463,10 @@ fn require_same_origin(head: &Parts, route: &Route, instance: &Instance) -> Resu
 }
 
 fn forward<'i>(
-    head: &Parts,
+    head: &Head,
     path: &CheckedPath<'_>,
     route: &'i Route,
-    passage: Option<Passage>,
+    passage: Option<Passage<'_>>,
     instance: &'i Instance,
     now: UnixTime,
 ) -> Result<Box<Forward<'i>>, Error> {
@@ -478,12 +478,12 @@ fn forward<'i>(
         set_cookies.clone_from(&held.set_cookies);
         let limits = &instance.config.session;
         if held.session.needs_renewal(limits, held.now) && held.may_be_renewed() {
-            let present = Cookies::parse(&head.headers)?;
+            let present = Cookies::of_lines(head.values("cookie"))?;
             set_cookies = sessions::renew(&held.session, &present, instance, held.now);
         }
     }
     let caller = match &passage {
-        Some(passage) => Caller::Known(&passage.permit, held.map(|held| &held.session)),
+        Some(passage) => Caller::Known(&passage.permit, held.map(|held| &*held.session)),
         None => Caller::Anybody,
     };
     let mut plan = Forward::new(head, path, route, caller, set_cookies, &instance.config)?;
@@ -491,7 +491,7 @@ fn forward<'i>(
         // A refresh of the session's tokens may have taken a while.
         let now = held.map_or(now, |held| held.now);
         let value = assertion::sign(&passage.permit, wanted, head, &plan, instance, now)?;
-        plan.headers.insert(assertion::HEADER, value);
+        plan.add(assertion::HEADER, &value);
     }
     Ok(Box::new(plan))
 }

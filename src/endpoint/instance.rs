@@ -90,7 +90,7 @@ pub struct Instance {
     pub(crate) credentials: RefCell<Credentials>,
     pub(crate) documents: Documents,
     pub(crate) introspected: Introspected,
-    pub(crate) opened: RefCell<Memory<Session>>,
+    pub(crate) opened: RefCell<Memory<Rc<Session>>>,
     pub(crate) verified: RefCell<VerifiedTokens>,
     pub(crate) wheel: wheel::Idle,
     secrets: RefCell<HashMap<String, Rc<Secret<String>>>>,

@@ -161,7 +161,7 @@ fn are_locales(text: &str) -> bool {
 async fn redirect(
     provider: &Provider,
     wishes: &Wishes<'_>,
-    cookies: &Cookies,
+    cookies: &Cookies<'_>,
     instance: &Instance,
     ports: Ports<'_>,
     now: UnixTime,

@@ -93,7 +93,7 @@ async fn log_out(
     if let Err(error) = recorded {
         return Ok(not_recorded(&session.id, &error, end_session, gone, ports));
     }
-    let fields = vec![("session", session.id)];
+    let fields = vec![("session", session.id.clone())];
     ports.events.emit(&Event {
         code: "logout",
         request_id: String::new(),

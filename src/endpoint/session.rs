@@ -12,7 +12,7 @@ use crate::oauth::authorization::parse_parameters;
 use crate::policy::decision;
 use crate::ports::Ports;
 use crate::respond::{self, Audience, LOGIN_PATH};
-use crate::session::Session;
+use crate::session::{Cookies, Session};
 use crate::time::{Leeway, UnixTime};
 
 /// Answers with JSON: who is signed in, by which provider, how, and when session and access
@@ -27,7 +27,7 @@ pub async fn session(
     let mut stale = Vec::new();
     let answer = async {
         require_method(request.method(), "GET, HEAD")?;
-        let opened = sessions::open(request.headers(), instance, ports, now).await;
+        let opened = sessions::open(Cookies::parse(request.headers()), instance, ports, now).await;
         let session = opened.map_err(|none| {
             stale = none.cookies;
             none.error

@@ -4,10 +4,12 @@
 //! A session stays where it is: one in cookies asks the store for nothing but revocation marks,
 //! one in the key-value store is found by the reference in its cookie.
 
-use http::{HeaderMap, HeaderValue};
+use std::rc::Rc;
+
+use http::HeaderValue;
 
 use crate::config::IdTokenHint;
-use crate::endpoint::authorize::memory;
+use crate::endpoint::authorize::memory::Key;
 use crate::endpoint::instance::Instance;
 use crate::endpoint::tokens::expire;
 use crate::endpoint::{random, revocation};
@@ -34,12 +36,12 @@ pub(crate) struct NoSession {
 /// [`Error::SessionRevoked`], [`Error::RevocationUnavailable`], [`Error::SessionStore`],
 /// [`Error::Cookie`].
 pub(crate) async fn open(
-    headers: &HeaderMap,
+    cookies: Result<Cookies<'_>, CookieError>,
     instance: &Instance,
     ports: Ports<'_>,
     now: UnixTime,
-) -> Result<Session, NoSession> {
-    let cookies = Cookies::parse(headers).map_err(|error| NoSession {
+) -> Result<Rc<Session>, NoSession> {
+    let cookies = cookies.map_err(|error| NoSession {
         error: error.into(),
         cookies: Vec::new(),
     })?;
@@ -68,11 +70,11 @@ pub(crate) async fn open(
 /// # Errors
 /// [`Error::NoCredential`], [`Error::SessionExpired`], [`Error::SessionStore`].
 pub(crate) async fn peek(
-    cookies: &Cookies,
+    cookies: &Cookies<'_>,
     instance: &Instance,
     ports: Ports<'_>,
     now: UnixTime,
-) -> Result<Session, Error> {
+) -> Result<Rc<Session>, Error> {
     let limits = &instance.config.session;
     let opened = match cookies.reference() {
         Some(reference) => {
@@ -86,22 +88,23 @@ pub(crate) async fn peek(
             // Deleted by a logout, or swept away after its end.
             let sealed = sealed.ok_or(Error::SessionExpired)?;
             let sealed = std::str::from_utf8(&sealed).map_err(|_| Error::NoCredential)?;
-            Session::open_record(sealed, record, limits, renewed_at, now)
+            Session::open_record(sealed, record, limits, renewed_at, now).map(Rc::new)
         }
         None => {
             let sealed = cookies.session().ok_or(Error::NoCredential)?;
             // Opening costs more than all the rest of a warm request: what was opened is
             // remembered until it would not open any more.
-            let key = memory::key(&[&sealed]);
+            let key = Key::Sealed(&sealed);
             if let Some(known) = instance.opened.borrow().recall(&key, now) {
                 return Ok(known);
             }
             let opened = Session::open_until(&sealed, &instance.ring, limits, now);
             opened.map(|(session, until)| {
+                let session = Rc::new(session);
                 // Names and numbers take room beside the texts.
                 let size = sealed.len().saturating_mul(2);
                 let mut known = instance.opened.borrow_mut();
-                known.remember(key, session.clone(), size, until, now);
+                known.remember(&key, Rc::clone(&session), size, until, now);
                 session
             })
         }
@@ -124,7 +127,7 @@ pub(crate) async fn peek(
 /// cannot be stored, [`Error::Internal`].
 pub(crate) async fn save(
     session: &Session,
-    present: &Cookies,
+    present: &Cookies<'_>,
     instance: &Instance,
     ports: Ports<'_>,
     now: UnixTime,
@@ -169,7 +172,7 @@ pub(crate) async fn save(
 /// cannot be, and the session goes on as it is. Writes nothing into the store.
 pub(crate) fn renew(
     session: &Session,
-    present: &Cookies,
+    present: &Cookies<'_>,
     instance: &Instance,
     now: UnixTime,
 ) -> Vec<HeaderValue> {
@@ -202,7 +205,7 @@ pub(crate) async fn end(
 
 fn in_cookies(
     session: &Session,
-    present: &Cookies,
+    present: &Cookies<'_>,
     instance: &Instance,
     now: UnixTime,
 ) -> Result<Vec<HeaderValue>, Error> {
@@ -249,7 +252,7 @@ fn reductions(session: &Session, instance: &Instance) -> Vec<(Session, Vec<Strin
 /// Stores a session that is not in the store yet.
 async fn store_anew(
     session: &Session,
-    present: &Cookies,
+    present: &Cookies<'_>,
     instance: &Instance,
     ports: Ports<'_>,
     now: UnixTime,
@@ -307,7 +310,7 @@ async fn write(
 fn refer(
     session: &Session,
     record: &Record,
-    present: &Cookies,
+    present: &Cookies<'_>,
     instance: &Instance,
     now: UnixTime,
 ) -> Result<Vec<HeaderValue>, Error> {

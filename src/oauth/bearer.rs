@@ -1,10 +1,9 @@
 //! Bearer credentials in requests and challenges in answers (RFC 6750, RFC 9110 section 11).
 
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use std::fmt;
+
 use thiserror::Error;
 
-use crate::secret::Secret;
 use crate::time::Lifetime;
 
 /// Why the `Authorization` header cannot be used.
@@ -24,32 +23,56 @@ pub enum BearerError {
     Scheme,
 }
 
-/// The bearer token of a request, if it has an `Authorization` header at all. Tokens in the
-/// query or the body are never looked at (RFC 6750 sections 2.2 and 2.3 are not supported).
+/// The token that a request shows, still in its header. Never printed.
+#[derive(Clone, Copy)]
+pub struct BearerToken<'h>(&'h str);
+
+impl<'h> BearerToken<'h> {
+    /// The token itself. The caller must not log it or put it into an error.
+    pub fn expose(self) -> &'h str {
+        self.0
+    }
+}
+
+impl fmt::Debug for BearerToken<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BearerToken(..)")
+    }
+}
+
+/// The bearer token in the values of the `Authorization` header, if there is one at all; by
+/// [`is_b64token`] it is still to be judged, unless it is known. Tokens in the query or the body
+/// are never looked at (RFC 6750 sections 2.2 and 2.3 are not supported).
 ///
 /// # Errors
 /// [`BearerError`]; a credential that is there but unusable is never ignored.
-pub fn bearer_token(headers: &HeaderMap) -> Result<Option<Secret<String>>, BearerError> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
+pub fn bearer_token<'h>(
+    mut values: impl Iterator<Item = &'h [u8]>,
+) -> Result<Option<BearerToken<'h>>, BearerError> {
     let Some(value) = values.next() else {
         return Ok(None);
     };
     if values.next().is_some() {
         return Err(BearerError::Duplicate);
     }
-    let text = value.to_str().map_err(|_| BearerError::Malformed)?.trim();
+    let text = std::str::from_utf8(value.trim_ascii()).map_err(|_| BearerError::Malformed)?;
     let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(BearerError::Scheme);
     }
     let token = token.trim_start_matches(' ');
+    if token.is_empty() {
+        return Err(BearerError::Malformed);
+    }
+    Ok(Some(BearerToken(token)))
+}
+
+/// True for a `b64token` (RFC 6750 section 2.1).
+pub fn is_b64token(token: &str) -> bool {
     let body = token.trim_end_matches('=');
     let fits =
         |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
-    if body.is_empty() || !body.bytes().all(fits) {
-        return Err(BearerError::Malformed);
-    }
-    Ok(Some(Secret::new(token.to_owned())))
+    !body.is_empty() && body.bytes().all(fits)
 }
 
 /// True when `query` has a parameter `access_token`, in whatever encoding: a way to send tokens
@@ -117,14 +140,14 @@ fn quotable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
-    fn token(values: &[&str]) -> Result<Option<String>, BearerError> {
-        let mut headers = HeaderMap::new();
-        for value in values {
-            headers.append(AUTHORIZATION, HeaderValue::from_str(value).expect("value"));
+    fn token<'v>(values: &[&'v str]) -> Result<Option<&'v str>, BearerError> {
+        let token = bearer_token(values.iter().map(|value| value.as_bytes()))?;
+        let token = token.map(BearerToken::expose);
+        match token {
+            Some(token) if !is_b64token(token) => Err(BearerError::Malformed),
+            token => Ok(token),
         }
-        Ok(bearer_token(&headers)?.map(|token| token.expose().clone()))
     }
 
     #[test]
@@ -135,7 +158,7 @@ mod tests {
             "bearer abc.d-_~+/==",
             "BEARER   abc.d-_~+/==",
         ] {
-            assert_eq!(token(&[good]), Ok(Some("abc.d-_~+/==".into())), "{good}");
+            assert_eq!(token(&[good]), Ok(Some("abc.d-_~+/==")), "{good}");
         }
         assert_eq!(
             token(&["Bearer a", "Bearer a"]),
@@ -149,6 +172,7 @@ mod tests {
             "Bearer a,b",
             "Bearer \"a\"",
             "Bearer a=b",
+            "Bearer \u{e9}",
         ] {
             assert_eq!(token(&[bad]), Err(BearerError::Malformed), "{bad}");
         }

@@ -5,8 +5,11 @@
 //! with identical attributes. The first chunk begins with the number of chunks, so that a
 //! stale chunk of a longer session is never joined to a shorter one.
 
+use std::borrow::Cow;
+
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
+use memchr::memchr;
 use thiserror::Error;
 
 use crate::time::Lifetime;
@@ -50,11 +53,11 @@ pub enum CookieError {
 
 /// The cookies of one request that are airside's own.
 #[derive(Clone, Default)]
-pub struct Cookies {
-    own: Vec<(String, String)>,
+pub struct Cookies<'h> {
+    own: Vec<(&'h str, &'h str)>,
 }
 
-impl std::fmt::Debug for Cookies {
+impl std::fmt::Debug for Cookies<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list()
             .entries(self.own.iter().map(|(name, _)| name))
@@ -67,70 +70,83 @@ pub fn is_own(name: &str) -> bool {
     name.starts_with(SESSION_COOKIE)
 }
 
-/// The name and value of each cookie of one header line, bytes that are not text left out.
-fn pairs(line: &HeaderValue) -> impl Iterator<Item = (&[u8], &[u8])> {
-    line.as_bytes().split(|byte| *byte == b';').map(|pair| {
+/// The cookies of one header line, each with its name.
+fn pairs(line: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let line = rest?;
+        let (pair, after) = match memchr(b';', line) {
+            Some(at) => (line.get(..at)?, line.get(at + 1..)),
+            None => (line, None),
+        };
+        rest = after;
         let pair = pair.trim_ascii();
-        match pair.iter().position(|byte| *byte == b'=') {
-            Some(at) => (
-                pair.get(..at).unwrap_or_default().trim_ascii(),
-                pair.get(at + 1..).unwrap_or_default().trim_ascii(),
-            ),
-            None => (&b""[..], pair),
-        }
+        // What has no `=` is a value without a name.
+        let name = memchr(b'=', pair).and_then(|at| pair.get(..at));
+        Some((name.unwrap_or_default().trim_ascii(), pair))
     })
 }
 
-impl Cookies {
+impl<'h> Cookies<'h> {
     /// Reads airside's own cookies and ignores all others.
     ///
     /// # Errors
     /// [`CookieError::Duplicate`] or [`CookieError::HeaderTooLarge`].
-    pub fn parse(headers: &HeaderMap) -> Result<Self, CookieError> {
-        let lines = headers.get_all(COOKIE);
-        if lines.iter().map(HeaderValue::len).sum::<usize>() > MAX_COOKIE_BYTES {
-            return Err(CookieError::HeaderTooLarge);
-        }
-        let mut own: Vec<(String, String)> = Vec::new();
-        for (name, value) in lines.iter().flat_map(pairs) {
-            let (Ok(name), Ok(value)) = (std::str::from_utf8(name), std::str::from_utf8(value))
-            else {
-                continue;
-            };
-            if !is_own(name) {
-                continue;
+    pub fn parse(headers: &'h HeaderMap) -> Result<Self, CookieError> {
+        Self::of_lines(headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes))
+    }
+
+    /// The same of the values of the `Cookie` header.
+    ///
+    /// # Errors
+    /// [`CookieError::Duplicate`] or [`CookieError::HeaderTooLarge`].
+    pub fn of_lines(lines: impl Iterator<Item = &'h [u8]>) -> Result<Self, CookieError> {
+        let mut own: Vec<(&str, &str)> = Vec::new();
+        let mut bytes = 0_usize;
+        for line in lines {
+            bytes = bytes.saturating_add(line.len());
+            if bytes > MAX_COOKIE_BYTES {
+                return Err(CookieError::HeaderTooLarge);
             }
-            if own.iter().any(|(known, _)| known == name) {
-                return Err(CookieError::Duplicate);
+            for (name, pair) in pairs(line) {
+                if !name.starts_with(SESSION_COOKIE.as_bytes()) {
+                    continue;
+                }
+                let Some((name, value)) = text(name, pair) else {
+                    continue;
+                };
+                if own.iter().any(|(known, _)| *known == name) {
+                    return Err(CookieError::Duplicate);
+                }
+                own.push((name, value));
             }
-            own.push((name.to_owned(), value.to_owned()));
         }
         Ok(Cookies { own })
     }
 
-    fn value(&self, name: &str) -> Option<&str> {
+    fn value(&self, name: &str) -> Option<&'h str> {
         self.own
             .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_str())
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| *value)
     }
 
     /// The sealed session; `None` when there is none or a chunk is missing.
-    pub fn session(&self) -> Option<String> {
+    pub fn session(&self) -> Option<Cow<'h, str>> {
         let (count, first) = self.value(SESSION_COOKIE)?.split_once('~')?;
         let count: usize = match count.as_bytes() {
             [digit @ b'1'..=b'8'] => usize::from(digit - b'0'),
             _ => return None,
         };
-        let mut sealed = first.to_owned();
+        let mut sealed = Cow::Borrowed(first);
         for index in 1..count {
-            sealed.push_str(self.value(&chunk_name(index))?);
+            sealed.to_mut().push_str(self.value(&chunk_name(index))?);
         }
         Some(sealed)
     }
 
     /// The sealed reference to a session in the key-value store.
-    pub fn reference(&self) -> Option<&str> {
+    pub fn reference(&self) -> Option<&'h str> {
         self.value(SESSION_COOKIE)?.strip_prefix(REFERENCE)
     }
 
@@ -142,7 +158,7 @@ impl Cookies {
     fn session_names(&self) -> impl Iterator<Item = &str> {
         self.own
             .iter()
-            .map(|(name, _)| name.as_str())
+            .map(|(name, _)| *name)
             .filter(|name| *name == SESSION_COOKIE || name.starts_with("__Host-airside."))
     }
 
@@ -151,8 +167,15 @@ impl Cookies {
         self.own
             .iter()
             .filter(|(name, _)| name.starts_with(TRANSACTION_PREFIX))
-            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .map(|(name, value)| (*name, *value))
     }
+}
+
+/// Name and value of a cookie that is text.
+fn text<'h>(name: &'h [u8], pair: &'h [u8]) -> Option<(&'h str, &'h str)> {
+    let value = memchr(b'=', pair).and_then(|at| pair.get(at + 1..))?;
+    let text = |bytes: &'h [u8]| std::str::from_utf8(bytes).ok();
+    Some((text(name)?, text(value.trim_ascii())?))
 }
 
 fn chunk_name(index: usize) -> String {
@@ -170,7 +193,7 @@ fn chunk_name(index: usize) -> String {
 /// of two more than [`SESSION_BUDGET`].
 pub fn session_cookies(
     sealed: &str,
-    present: &Cookies,
+    present: &Cookies<'_>,
     max_age: Lifetime,
     max_chunks: usize,
 ) -> Result<Vec<HeaderValue>, CookieError> {
@@ -204,7 +227,7 @@ pub fn session_cookies(
 /// of chunks that are there.
 pub fn reference_cookies(
     reference: &str,
-    present: &Cookies,
+    present: &Cookies<'_>,
     max_age: Lifetime,
 ) -> Vec<HeaderValue> {
     let value = format!("{REFERENCE}{reference}");
@@ -216,7 +239,7 @@ pub fn reference_cookies(
 }
 
 /// Deletions of what is there of a session beside `names`.
-fn stale<'c>(present: &'c Cookies, names: &'c [String]) -> impl Iterator<Item = HeaderValue> {
+fn stale<'c>(present: &'c Cookies<'_>, names: &'c [String]) -> impl Iterator<Item = HeaderValue> {
     present
         .session_names()
         .filter(|name| !names.iter().any(|new| new == name))
@@ -224,7 +247,7 @@ fn stale<'c>(present: &'c Cookies, names: &'c [String]) -> impl Iterator<Item = 
 }
 
 /// `Set-Cookie` values that delete every part of the session that the browser sent.
-pub fn clear_session(present: &Cookies) -> Vec<HeaderValue> {
+pub fn clear_session(present: &Cookies<'_>) -> Vec<HeaderValue> {
     present.session_names().filter_map(delete_cookie).collect()
 }
 
@@ -249,35 +272,22 @@ pub fn delete_cookie(name: &str) -> Option<HeaderValue> {
     set_cookie(name, "", Lifetime::default())
 }
 
-/// The request's cookies without airside's own, for the upstream; `None` when none is left.
+/// The cookies of those lines without airside's own, for the upstream; `None` when none is left.
 /// Cookies of others keep their bytes and their order.
-pub fn without_own(headers: &HeaderMap) -> Option<HeaderValue> {
+pub fn without_own<'h>(lines: impl Iterator<Item = &'h [u8]>) -> Option<Vec<u8>> {
     let mut kept: Vec<u8> = Vec::new();
-    for line in headers.get_all(COOKIE) {
-        for pair in line
-            .as_bytes()
-            .split(|byte| *byte == b';')
-            .map(<[u8]>::trim_ascii)
-        {
-            let name = pair
-                .split(|byte| *byte == b'=')
-                .next()
-                .unwrap_or_default()
-                .trim_ascii();
-            if pair.is_empty() || name.starts_with(SESSION_COOKIE.as_bytes()) {
-                continue;
-            }
-            if !kept.is_empty() {
-                kept.extend_from_slice(b"; ");
-            }
-            kept.extend_from_slice(pair);
+    for (_, pair) in lines.flat_map(pairs) {
+        // With or without a name: a cookie that has none may look like one that has.
+        let start = pair.strip_prefix(b"=").unwrap_or(pair).trim_ascii_start();
+        if pair.is_empty() || start.starts_with(SESSION_COOKIE.as_bytes()) {
+            continue;
         }
+        if !kept.is_empty() {
+            kept.extend_from_slice(b"; ");
+        }
+        kept.extend_from_slice(pair);
     }
-    if kept.is_empty() {
-        None
-    } else {
-        HeaderValue::from_bytes(&kept).ok()
-    }
+    (!kept.is_empty()).then_some(kept)
 }
 
 #[cfg(test)]

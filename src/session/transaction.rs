@@ -63,7 +63,7 @@ impl Transaction {
     /// [`SealError::Unsealable`].
     pub fn set(
         &self,
-        present: &Cookies,
+        present: &Cookies<'_>,
         ring: &KeyRing,
         now: UnixTime,
     ) -> Result<Vec<HeaderValue>, SealError> {
@@ -113,7 +113,7 @@ impl Transaction {
     /// [`SealError::Unreadable`] when there is none, or it is another's; [`SealError::Expired`].
     pub fn open(
         state: &Secret<String>,
-        cookies: &Cookies,
+        cookies: &Cookies<'_>,
         ring: &KeyRing,
         now: UnixTime,
     ) -> Result<Self, SealError> {
@@ -148,8 +148,6 @@ impl Transaction {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderMap;
-    use http::header::COOKIE;
 
     fn ring() -> KeyRing {
         let key = base64url_encode(&[7; 32]);
@@ -184,14 +182,10 @@ mod tests {
         }
     }
 
-    fn cookies(jar: &[(String, String)]) -> Cookies {
+    fn cookies(jar: &[(String, String)]) -> Cookies<'static> {
         let line: Vec<String> = jar.iter().map(|(n, v)| format!("{n}={v}")).collect();
-        let mut headers = HeaderMap::new();
-        headers.insert(
-            COOKIE,
-            HeaderValue::from_str(&line.join("; ")).expect("line"),
-        );
-        Cookies::parse(&headers).expect("cookies")
+        let line: &'static str = line.join("; ").leak();
+        Cookies::of_lines(std::iter::once(line.as_bytes())).expect("cookies")
     }
 
     #[test]

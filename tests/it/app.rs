@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use airside::encoding::base64url_encode;
+use airside::endpoint::Head;
 use airside::endpoint::{self, Decision, Instance};
 use airside::respond::Code;
-use airside::testing::{Idp, World, block_on};
+use airside::testing::{Idp, PlanHeaders, World, block_on};
 use bytes::Bytes;
 use http::header::{COOKIE, LOCATION, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
@@ -165,7 +166,7 @@ impl App {
             }
             _ => {
                 let (head, _) = request.into_parts();
-                match block_on(endpoint::authorize(&head, instance, ports)) {
+                match block_on(endpoint::authorize(&Head::from(&head), instance, ports)) {
                     Decision::Respond(response) => response,
                     Decision::Forward(plan) => {
                         self.store(&plan.response_headers(HeaderMap::new()));

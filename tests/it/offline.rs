@@ -67,7 +67,8 @@ fn kept(app: &App) -> bool {
     app.log_in();
     let cookie = app.cookie("__Host-airside").expect("a session");
     let line = format!("__Host-airside={cookie}").parse().expect("line");
-    let cookies = Cookies::parse(&HeaderMap::from_iter([(COOKIE, line)])).expect("cookies");
+    let headers = HeaderMap::from_iter([(COOKIE, line)]);
+    let cookies = Cookies::parse(&headers).expect("cookies");
     let sealed = cookies.session().expect("sealed");
     let limits = &app.instance.config.session;
     let session = Session::open(&sealed, &app.instance.ring, limits, app.world.now());

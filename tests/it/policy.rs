@@ -1,9 +1,9 @@
 //! The rules of routes and issuers on fakes: what each key of the configuration lets in, and
 //! the nearest request that it keeps out.
 
-use airside::endpoint::{Decision, Forward, Instance, authorize};
+use airside::endpoint::{Decision, Forward, Head, Instance, authorize};
 use airside::respond::Code;
-use airside::testing::{Idp, World, block_on};
+use airside::testing::{Idp, PlanHeaders, World, block_on};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, Response};
@@ -66,7 +66,11 @@ impl Gate {
     }
 
     fn decide(&self, head: &Parts) -> Decision<'_> {
-        block_on(authorize(head, &self.instance, self.world.ports()))
+        block_on(authorize(
+            &Head::from(head),
+            &self.instance,
+            self.world.ports(),
+        ))
     }
 
     /// The claims with the times of a fresh token.
@@ -236,8 +240,8 @@ fn cognito_names_the_client_and_the_kind_of_token() {
             ("another typ", json!({}), "logout+jwt", "access_token_typ"),
         ],
     );
-    assert_eq!(plan.headers["x-forwarded-client-id"], CLIENT);
-    assert_eq!(plan.headers["x-forwarded-subject-type"], "user");
+    assert_eq!(plan.headers()["x-forwarded-client-id"], CLIENT);
+    assert_eq!(plan.headers()["x-forwarded-subject-type"], "user");
     let lacking = gate.sign(typ, &with(&good, json!({ "scope": "openid" })));
     gate.refuses("scope", &lacking, (403, "insufficient_scope"));
     let machine = gate.sign(
@@ -245,7 +249,7 @@ fn cognito_names_the_client_and_the_kind_of_token() {
         &with(&good, json!({ "sub": CLIENT, "username": null })),
     );
     let plan = gate.passes("machine", &machine);
-    assert_eq!(plan.headers["x-forwarded-subject-type"], "client");
+    assert_eq!(plan.headers()["x-forwarded-subject-type"], "client");
 }
 
 #[test]
@@ -311,10 +315,10 @@ fn entra_has_azp_and_scp() {
     ];
     let plan = shape(&gate, "entra", typ, &good, twins);
     assert_eq!(
-        plan.headers["x-forwarded-scope"],
+        plan.headers()["x-forwarded-scope"],
         "invoices.read invoices.write"
     );
-    assert_eq!(plan.headers["x-forwarded-subject-type"], "user");
+    assert_eq!(plan.headers()["x-forwarded-subject-type"], "user");
     let no_scp = gate.sign(
         typ,
         &with(&good, json!({ "scp": null, "scope": "invoices.read" })),
@@ -332,7 +336,7 @@ fn entra_has_azp_and_scp() {
         json!({ "scp": null, "sub": "object" }),
     ] {
         let plan = open.passes("app", &open.sign(typ, &with(&good, over)));
-        assert_eq!(plan.headers["x-forwarded-subject-type"], "client");
+        assert_eq!(plan.headers()["x-forwarded-subject-type"], "client");
     }
 }
 
@@ -350,7 +354,7 @@ fn entra_version_1_has_appid() {
         "access_token_claims",
     )];
     let plan = shape(&gate, "entra 1", "JWT", &good, twins);
-    assert_eq!(plan.headers["x-forwarded-client-id"], CLIENT);
+    assert_eq!(plan.headers()["x-forwarded-client-id"], CLIENT);
 }
 
 #[test]
@@ -415,11 +419,11 @@ fn auth0_has_azp_or_client_id() {
         json!({ "sub": "abc@clients" }),
     ] {
         let plan = gate.passes("machine", &gate.sign(typ, &with(&good, over)));
-        assert_eq!(plan.headers["x-forwarded-subject-type"], "client");
+        assert_eq!(plan.headers()["x-forwarded-subject-type"], "client");
     }
     let person = with(&good, json!({ "gty": "password" }));
     let plan = gate.passes("person", &gate.sign(typ, &person));
-    assert_eq!(plan.headers["x-forwarded-subject-type"], "user");
+    assert_eq!(plan.headers()["x-forwarded-subject-type"], "user");
     // Without the switch only the profile passes.
     let strict = Gate::new(url, "preset = \"auth0\"", &audience(API));
     strict.passes("profile", &strict.sign("at+jwt", &profile));
@@ -506,13 +510,13 @@ fn keycloak_says_the_kind_in_the_claim_typ() {
         ),
     ];
     let plan = shape(&gate, "keycloak", typ, &good, twins);
-    assert_eq!(plan.headers["x-forwarded-subject-type"], "user");
+    assert_eq!(plan.headers()["x-forwarded-subject-type"], "user");
     let service = with(
         &good,
         json!({ "preferred_username": "service-account-batch" }),
     );
     let plan = gate.passes("service account", &gate.sign(typ, &service));
-    assert_eq!(plan.headers["x-forwarded-subject-type"], "client");
+    assert_eq!(plan.headers()["x-forwarded-subject-type"], "client");
     // The issuer says that it is an access token: a nonce does not make it an ID token.
     let nonce = with(&good, json!({ "nonce": "n" }));
     gate.passes("with the nonce of older versions", &gate.sign(typ, &nonce));
@@ -554,10 +558,10 @@ fn okta_has_cid_and_a_list_in_scp() {
         ),
     ];
     let plan = shape(&gate, "okta", typ, &good, twins);
-    assert_eq!(plan.headers["x-forwarded-scope"], "openid read");
+    assert_eq!(plan.headers()["x-forwarded-scope"], "openid read");
     let machine = with(&good, json!({ "sub": CLIENT, "uid": null }));
     let plan = gate.passes("machine", &gate.sign(typ, &machine));
-    assert_eq!(plan.headers["x-forwarded-subject-type"], "client");
+    assert_eq!(plan.headers()["x-forwarded-subject-type"], "client");
 }
 
 #[test]

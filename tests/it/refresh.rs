@@ -7,6 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
+use airside::endpoint::Head;
 use airside::endpoint::{self, Decision, Instance, authorize};
 use airside::oidc::id_token::nonce_hash;
 use airside::ports::{FetchLimits, HttpClient, HttpError, PortFuture, Ports};
@@ -14,7 +15,7 @@ use airside::respond::Code;
 use airside::secret::Secret;
 use airside::session::cookie::session_cookies;
 use airside::session::{Cookies, Session};
-use airside::testing::{Idp, SeededRandom, World, block_on, run_all};
+use airside::testing::{Idp, PlanHeaders, SeededRandom, World, block_on, run_all};
 use airside::time::{Lifetime, UnixTime};
 use bytes::Bytes;
 use http::header::{COOKIE, SET_COOKIE};
@@ -265,7 +266,7 @@ impl Fleet {
             _ => request.header("sec-fetch-site", "same-origin"),
         };
         let (head, ()) = request.body(()).expect("request").into_parts();
-        match authorize(&head, machine, ports).await {
+        match authorize(&Head::from(&head), machine, ports).await {
             Decision::Respond(response) => Answer {
                 status: response.status().as_u16(),
                 code: response.extensions().get::<Code>().map(|code| code.0),
@@ -287,7 +288,7 @@ impl Fleet {
                 Answer {
                     status: 200,
                     code: None,
-                    subject: text(&plan.headers, "x-forwarded-sub"),
+                    subject: text(&plan.headers(), "x-forwarded-sub"),
                     cookies: set_cookies(&headers),
                     cache_control: text(&headers, "cache-control"),
                 }
@@ -826,7 +827,11 @@ fn a_cross_site_request_causes_no_refresh() {
         .header("sec-fetch-site", "cross-site")
         .body(());
     let (head, ()) = head.expect("request").into_parts();
-    let decision = block_on(authorize(&head, &fleet.machines[0], fleet.world.ports()));
+    let decision = block_on(authorize(
+        &Head::from(&head),
+        &fleet.machines[0],
+        fleet.world.ports(),
+    ));
     let Decision::Respond(response) = decision else {
         panic!("forwarded")
     };

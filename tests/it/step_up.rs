@@ -1,7 +1,7 @@
 //! Step-up for people (RFC 9470): the gate sends them to the login, the login asks for what
 //! the route wants, the callback verifies it, and nothing loops.
 
-use airside::endpoint::{Decision, authorize};
+use airside::endpoint::{Decision, Head, authorize};
 use airside::testing::block_on;
 use http::{Request, Response};
 use serde_json::{Value, json};
@@ -57,7 +57,11 @@ fn gate(app: &App, path: &str, headers: &[(&str, &str)]) -> Outcome {
         request = request.header("cookie", line);
     }
     let head = request.body(()).expect("request").into_parts().0;
-    match block_on(authorize(&head, &app.instance, app.world.ports())) {
+    match block_on(authorize(
+        &Head::from(&head),
+        &app.instance,
+        app.world.ports(),
+    )) {
         Decision::Forward(_) => Outcome::Forwarded,
         Decision::Respond(response) => refused(&response),
     }

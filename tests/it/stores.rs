@@ -236,6 +236,7 @@ fn a_logout_wins_over_a_renewal_however_they_interleave() {
         };
         let ports = app.world.ports();
         let (head, _) = request(Method::GET, "/invoices").into_parts();
+        let head = endpoint::Head::from(&head);
         let renewal = endpoint::authorize(&head, &app.instance, ports);
         let logout = endpoint::logout(request(Method::POST, "/auth/logout"), &app.instance, ports);
         if late == 0 {

@@ -4,7 +4,8 @@
 use std::fmt::Write as _;
 
 use airside::config::Config;
-use airside::endpoint::{Decision, Instance, authorize};
+use airside::endpoint::authorize::header_map;
+use airside::endpoint::{Decision, Head, Instance, authorize};
 use airside::jose::Jws;
 use airside::policy::{Access, CheckedPath, Match, Route};
 use airside::testing::{Idp, World, block_on, session};
@@ -223,14 +224,14 @@ fn ask(text: &mut String, question: &Question, config: &Config, evidence: &Evide
         bail!("--path, --method or the token cannot stand in a request");
     };
     let head = request.into_parts().0;
-    match block_on(authorize(&head, &instance, world.ports())) {
+    match block_on(authorize(&Head::from(&head), &instance, world.ports())) {
         Decision::Forward(plan) => {
             writeln!(
                 text,
                 "answer    passes, to {}://{}",
                 plan.scheme, plan.authority
             )?;
-            for (name, value) in &plan.headers {
+            for (name, value) in &header_map(&plan.fields) {
                 let name = name.as_str();
                 let who = name.starts_with("x-forwarded-")
                     && !matches!(

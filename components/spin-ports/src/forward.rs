@@ -6,21 +6,20 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use airside::endpoint::authorize::{authorize, upstream_failed};
+use airside::endpoint::authorize::{Field, Head, authorize, upstream_failed, values};
 use airside::endpoint::{Body, Decision, Failure, Forward, Instance, malformed_request};
 use airside::respond;
 use airside::time::Lifetime;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, Method};
+use http::Method;
 use spin_sdk::wasip3::http::client;
 use spin_sdk::wasip3::http::types::{
-    ErrorCode, Request as WasiRequest, RequestOptions, Response as WasiResponse, Scheme,
+    ErrorCode, Fields, Request as WasiRequest, RequestOptions, Response as WasiResponse, Scheme,
 };
 use spin_sdk::wasip3::wit_future;
 
 use crate::http_client::is_timeout;
 use crate::instance::instance;
-use crate::message::{fields, head, header_map, no_trailers, respond_with};
+use crate::message::{method, no_trailers, respond_with};
 use crate::ports;
 use crate::relay::{Limit, counted, measured};
 
@@ -57,6 +56,20 @@ pub async fn gate(request: WasiRequest) -> Result<WasiResponse, ErrorCode> {
             }
         }
     }
+}
+
+fn head(request: &WasiRequest) -> Option<Head> {
+    let target = request.get_path_with_query().unwrap_or_default();
+    let fields = request.get_headers().copy_all();
+    Head::new(method(request.get_method())?, &target, fields)
+}
+
+/// The list in the host's form.
+///
+/// # Errors
+/// [`ErrorCode`] when the host refuses one of the fields.
+fn wasi_fields(fields: &[Field]) -> Result<Fields, ErrorCode> {
+    Fields::from_list(fields).map_err(|_| ErrorCode::ConfigurationError)
 }
 
 /// What the log says of `code`: the commonest by name. The name of each, with all that a host may
@@ -109,7 +122,7 @@ async fn forward(
             (Some(counted), trailers)
         }
     };
-    let headers = fields(&plan.headers)?;
+    let headers = wasi_fields(&plan.fields)?;
     let (outgoing, _sent) = WasiRequest::new(headers, contents, trailers, Some(options(plan)));
     let scheme = if plan.scheme == "https" {
         Scheme::Https
@@ -127,27 +140,25 @@ async fn forward(
 
     let incoming = client::send(outgoing).await?;
     let status = incoming.get_status_code();
-    let upstream =
-        header_map(incoming.get_headers().copy_all()).ok_or(ErrorCode::HttpProtocolError)?;
-    let mut headers = plan.response_headers(upstream);
-    let length = headers.get(CONTENT_LENGTH);
+    let mut fields = plan.response_fields(incoming.get_headers().copy_all());
+    let length = values(&fields, "content-length").next();
     let bodiless = method == Method::HEAD
         || matches!(status, 204 | 304)
-        || length.is_some_and(|length| length == "0");
+        || length.is_some_and(|length| length == b"0");
     let (_, received) = wit_future::new(|| Ok(()));
     let (body, trailers) = WasiResponse::consume_body(incoming, received);
     let (contents, trailers) = if bodiless {
         (None, trailers)
-    } else if length.is_some() || is_event_stream(&headers) {
+    } else if length.is_some() || is_event_stream(&fields) {
         (Some(body), trailers)
     } else {
         let (contents, trailers, length) = measured(body, trailers).await;
         if let Some(length) = length {
-            headers.insert(CONTENT_LENGTH, length.into());
+            fields.push(("content-length".to_owned(), length.to_string().into_bytes()));
         }
         (contents, trailers)
     };
-    let (response, _sent) = WasiResponse::new(fields(&headers)?, contents, trailers);
+    let (response, _sent) = WasiResponse::new(wasi_fields(&fields)?, contents, trailers);
     response
         .set_status_code(status)
         .map_err(|()| ErrorCode::HttpProtocolError)?;
@@ -155,12 +166,11 @@ async fn forward(
 }
 
 /// True for an answer that is never complete when it begins.
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    let essence = |value: &http::HeaderValue| {
-        let essence = value.as_bytes().split(|byte| *byte == b';').next();
+fn is_event_stream(fields: &[Field]) -> bool {
+    values(fields, "content-type").any(|value| {
+        let essence = value.split(|byte| *byte == b';').next();
         essence.is_some_and(|text| text.trim_ascii().eq_ignore_ascii_case(b"text/event-stream"))
-    };
-    headers.get(CONTENT_TYPE).is_some_and(essence)
+    })
 }
 
 fn options(plan: &Forward<'_>) -> RequestOptions {

@@ -108,7 +108,7 @@ async fn body(request: WasiRequest, head: &Parts) -> Result<Bytes, BodyError> {
 }
 
 /// Method, path and query, and headers of `request`; `None` when `http` cannot express them.
-pub(crate) fn head(request: &WasiRequest) -> Option<Parts> {
+fn head(request: &WasiRequest) -> Option<Parts> {
     let target = request.get_path_with_query().unwrap_or_default();
     let mut parts = Request::new(()).into_parts().0;
     parts.method = method(request.get_method())?;
@@ -129,7 +129,7 @@ pub(crate) fn header_map(list: Vec<(String, Vec<u8>)>) -> Option<HeaderMap> {
     Some(headers)
 }
 
-fn method(method: WasiMethod) -> Option<Method> {
+pub(crate) fn method(method: WasiMethod) -> Option<Method> {
     Some(match method {
         WasiMethod::Get => Method::GET,
         WasiMethod::Head => Method::HEAD,

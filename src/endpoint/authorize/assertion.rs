@@ -9,15 +9,15 @@ use std::cell::{OnceCell, RefCell};
 
 use bytes::Bytes;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL};
-use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value, json};
 use thiserror::Error as ThisError;
 
 use crate::config::Assertion;
 use crate::encoding::parse_json_object;
+use crate::endpoint::authorize::Head;
 use crate::endpoint::authorize::forward::Forward;
-use crate::endpoint::authorize::memory::{self, Memory};
+use crate::endpoint::authorize::memory::{Key, Memory};
 use crate::endpoint::instance::Instance;
 use crate::endpoint::require_method;
 use crate::error::Error;
@@ -123,7 +123,7 @@ impl AssertionKeys {
 ///
 /// # Errors
 /// [`Error::MethodNotAllowed`].
-pub(super) fn jwks(head: &Parts, instance: &Instance) -> Result<Option<Response<Bytes>>, Error> {
+pub(super) fn jwks(head: &Head, instance: &Instance) -> Result<Option<Response<Bytes>>, Error> {
     let Some(keys) = instance.assertions.keys.get() else {
         return Ok(None);
     };
@@ -149,7 +149,7 @@ pub(super) fn jwks(head: &Parts, instance: &Instance) -> Result<Option<Response<
 pub(super) fn sign(
     permit: &Permit,
     wanted: &Assertion,
-    head: &Parts,
+    head: &Head,
     plan: &Forward<'_>,
     instance: &Instance,
     now: UnixTime,
@@ -164,7 +164,7 @@ pub(super) fn sign(
     let signed = &instance.assertions.signed;
     // All that the assertion says but when, so that none is ever another one's.
     let amr = permit.amr().join(" ");
-    let key = memory::key(&[
+    let key = Key::parts(&[
         &wanted.audience,
         permit.subject(),
         permit.issuer(),
@@ -226,7 +226,7 @@ pub(super) fn sign(
         let size = value.len();
         signed
             .borrow_mut()
-            .remember(key, value.clone(), size, until, now);
+            .remember(&key, value.clone(), size, until, now);
     }
     Ok(value)
 }

@@ -7,7 +7,7 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ORIGIN,
     VARY,
 };
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use crate::policy::Cors;
 use crate::policy::proxying::Origins;
@@ -23,20 +23,31 @@ pub(super) fn allowed_origin(cors: &Cors, headers: &HeaderMap) -> Option<HeaderV
     }
 }
 
-/// Lets the page of `origin` read an answer.
-pub(super) fn allow(headers: &mut HeaderMap, cors: &Cors, origin: Option<&HeaderValue>) {
+/// The headers that let the page of `origin` read an answer, to be added to those that are there.
+pub(super) fn allowing(
+    cors: &Cors,
+    origin: Option<&HeaderValue>,
+) -> Vec<(HeaderName, HeaderValue)> {
+    let mut headers = Vec::new();
     if matches!(cors.origins, Origins::List(_)) {
         // Also where the origin is not allowed: a cache must not give this answer to one that is.
-        headers.append(VARY, HeaderValue::from_static("Origin"));
+        headers.push((VARY, HeaderValue::from_static("Origin")));
     }
-    let Some(origin) = origin else {
-        return;
-    };
-    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, cors.expose.clone());
-    if cors.credentials {
-        let yes = HeaderValue::from_static("true");
-        headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, yes);
+    if let Some(origin) = origin {
+        headers.push((ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone()));
+        headers.push((ACCESS_CONTROL_EXPOSE_HEADERS, cors.expose.clone()));
+        if cors.credentials {
+            let yes = HeaderValue::from_static("true");
+            headers.push((ACCESS_CONTROL_ALLOW_CREDENTIALS, yes));
+        }
+    }
+    headers
+}
+
+/// Lets the page of `origin` read an answer of the gate's own.
+pub(super) fn allow(headers: &mut HeaderMap, cors: &Cors, origin: Option<&HeaderValue>) {
+    for (name, value) in allowing(cors, origin) {
+        headers.append(name, value);
     }
 }
 

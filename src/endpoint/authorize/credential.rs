@@ -6,7 +6,7 @@
 use http::HeaderValue;
 
 use crate::config::{Credential, Upstream};
-use crate::endpoint::authorize::memory::{Memory, key};
+use crate::endpoint::authorize::memory::{Key, Memory};
 use crate::endpoint::instance::Instance;
 use crate::endpoint::tokens::{ClientCredentials, Enclosed, ISSUE_MILLIS, TokenExchange, call};
 use crate::error::Error;
@@ -25,7 +25,7 @@ pub(crate) type Credentials = Memory<HeaderValue>;
 /// [`Error::UpstreamCredential`]: the request must not go on without it.
 pub(super) async fn authorization(
     upstream: &Upstream,
-    access_token: Option<&Secret<String>>,
+    access_token: Option<&str>,
     instance: &Instance,
     ports: Ports<'_>,
     now: UnixTime,
@@ -36,8 +36,8 @@ pub(super) async fn authorization(
     let key = match &upstream.credential {
         Credential::None => return Ok(None),
         Credential::AccessToken => return bearer(access_token?).map(Some),
-        Credential::ClientCredentials(_) => key(&[name]),
-        Credential::TokenExchange { .. } => key(&[name, access_token.clone()?.expose()]),
+        Credential::ClientCredentials(_) => Key::parts(&[name]),
+        Credential::TokenExchange { .. } => Key::parts(&[name, access_token.clone()?]),
     };
     if let Some(known) = instance.credentials.borrow().recall(&key, now) {
         return Ok(Some(known));
@@ -47,7 +47,7 @@ pub(super) async fn authorization(
         Credential::TokenExchange { .. } => {
             let request = TokenExchange {
                 upstream: upstream_name,
-                subject_token: Enclosed(access_token?.clone()),
+                subject_token: Enclosed(Secret::from(access_token?)),
             };
             call(&request, ISSUE_MILLIS, instance, ports).await
         }
@@ -63,17 +63,17 @@ pub(super) async fn authorization(
         // The issuer's last word; everything else may be over in a moment.
         refused: matches!(error, Error::Token(error) if error != TokenError::Unavailable),
     })?;
-    let value = bearer(&issued.access_token.0)?;
+    let value = bearer(issued.access_token.0.expose())?;
     let (size, until) = (value.len(), now.plus(issued.usable));
     let mut credentials = instance.credentials.borrow_mut();
-    credentials.remember(key, value.clone(), size, until, now);
+    credentials.remember(&key, value.clone(), size, until, now);
     Ok(Some(value))
 }
 
 /// `token` as the value of an `Authorization` header (RFC 6750 section 2.1), flagged so that no
 /// log shows it.
-fn bearer(token: &Secret<String>) -> Result<HeaderValue, Error> {
-    let text = Secret::new(format!("Bearer {}", token.expose()));
+fn bearer(token: &str) -> Result<HeaderValue, Error> {
+    let text = Secret::new(format!("Bearer {token}"));
     let mut value = HeaderValue::from_str(text.expose()).map_err(|_| Error::Internal)?;
     value.set_sensitive(true);
     Ok(value)

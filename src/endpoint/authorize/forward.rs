@@ -1,19 +1,19 @@
 //! How a request is passed on: pure data, made of what was decided, executed by the host side.
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method};
+use std::fmt;
+
+use http::{HeaderValue, Method};
 
 use crate::config::{Config, Upstream};
-use crate::endpoint::authorize::cors;
+use crate::endpoint::authorize::head::Names;
 use crate::endpoint::authorize::headers::{self, Caller};
+use crate::endpoint::authorize::{Field, Head, cors};
 use crate::error::{BodyError, Error};
 use crate::policy::{CheckedPath, Route};
 use crate::time::Lifetime;
 use crate::url::Origin;
 
 /// How to pass a request on. The body streams are handed on as they are.
-#[derive(Debug)]
 pub struct Forward<'i> {
     /// `http` or `https`.
     pub scheme: &'i str,
@@ -21,8 +21,8 @@ pub struct Forward<'i> {
     pub authority: &'i str,
     /// The path and query that were decided on, or what the route makes of them.
     pub path_and_query: String,
-    /// All headers of the request to the upstream.
-    pub headers: HeaderMap,
+    /// All header fields of the request to the upstream.
+    pub fields: Vec<Field>,
     /// What becomes of the request's body.
     pub body: Body,
     /// How long a connection may take to come about.
@@ -37,6 +37,16 @@ pub struct Forward<'i> {
     pub(super) by_session: bool,
     pub(super) set_cookies: Vec<HeaderValue>,
     pub(super) allowed_origin: Option<HeaderValue>,
+}
+
+impl fmt::Debug for Forward<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Forward")
+            .field("authority", &self.authority)
+            .field("fields", &Names(&self.fields))
+            .field("body", &self.body)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What becomes of a request's body.
@@ -57,7 +67,7 @@ impl<'i> Forward<'i> {
     /// [`Error::Body`] when the body is too large or its length in doubt, [`Error::Path`] when
     /// the upstream's path is not unambiguous.
     pub(super) fn new(
-        head: &Parts,
+        head: &Head,
         path: &CheckedPath<'_>,
         route: &'i Route,
         caller: Caller<'_>,
@@ -69,11 +79,10 @@ impl<'i> Forward<'i> {
             .get(route.upstream)
             .ok_or(Error::Internal)?;
         let target = route.proxying.target(&route.path, path)?;
-        let mut headers =
-            headers::request(&head.headers, caller, &upstream.identity_headers, config)?;
+        let mut fields = headers::request(head, caller, &upstream.identity_headers, config)?;
         let body = match caller {
             Caller::Nobody => {
-                headers.remove(CONTENT_LENGTH);
+                fields.retain(|(name, _)| name != "content-length");
                 Body::None
             }
             Caller::Anybody | Caller::Known(..) => body(head, route.proxying.max_body_bytes)?,
@@ -83,7 +92,7 @@ impl<'i> Forward<'i> {
             scheme: upstream.origin.scheme(),
             authority: upstream.origin.authority(),
             path_and_query: target.into_owned(),
-            headers,
+            fields,
             body,
             connect_timeout: upstream.connect_timeout,
             first_byte_timeout: upstream.first_byte_timeout,
@@ -93,13 +102,19 @@ impl<'i> Forward<'i> {
             public_url: &config.public_url,
             by_session: matches!(caller, Caller::Known(_, Some(_))),
             set_cookies,
-            allowed_origin: cors.and_then(|cors| cors::allowed_origin(cors, &head.headers)),
+            allowed_origin: cors.and_then(|cors| cors::allowed_origin(cors, head.headers())),
         })
     }
 
-    /// All headers of the answer to the client, from those of the upstream.
-    pub fn response_headers(&self, upstream: HeaderMap) -> HeaderMap {
+    /// All header fields of the answer to the client, from those of the upstream.
+    pub fn response_fields(&self, upstream: Vec<Field>) -> Vec<Field> {
         headers::response(self, upstream)
+    }
+
+    /// Adds a header field to the request.
+    pub(super) fn add(&mut self, name: &str, value: &HeaderValue) {
+        let value = value.as_bytes().to_owned();
+        self.fields.push((name.to_owned(), value));
     }
 }
 
@@ -108,16 +123,16 @@ impl<'i> Forward<'i> {
 /// # Errors
 /// [`BodyError::Framing`] where two readers could see two lengths (RFC 9112 section 6.3),
 /// [`BodyError::TooLarge`] where it is announced to be over the limit.
-fn body(head: &Parts, limit: Option<u64>) -> Result<Body, BodyError> {
-    let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
+fn body(head: &Head, limit: Option<u64>) -> Result<Body, BodyError> {
+    let mut lengths = head.values("content-length");
     let length = lengths.next();
-    let chunked = head.headers.contains_key(TRANSFER_ENCODING);
+    let chunked = head.values("transfer-encoding").next().is_some();
     if lengths.next().is_some() || (length.is_some() && chunked) {
         return Err(BodyError::Framing);
     }
     if let Some(length) = length {
         let digits = |text: &&str| text.bytes().all(|b| b.is_ascii_digit());
-        let text = length.to_str().ok().filter(digits);
+        let text = std::str::from_utf8(length).ok().filter(digits);
         let length: u64 = text
             .and_then(|text| text.parse().ok())
             .ok_or(BodyError::Framing)?;
@@ -151,7 +166,11 @@ mod tests {
             request = request.header(*name, *value);
         }
         let head = request.body(()).expect("request").into_parts().0;
-        assert_eq!(body(&head, limit), expected, "{method} {headers:?}");
+        assert_eq!(
+            body(&Head::from(&head), limit),
+            expected,
+            "{method} {headers:?}"
+        );
     }
 
     #[test]

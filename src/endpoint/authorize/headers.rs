@@ -9,12 +9,11 @@ mod response;
 pub use names::{is_hop_by_hop, is_stripped};
 pub(super) use response::response;
 
-use http::header::{AUTHORIZATION, COOKIE};
-use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::config::{Config, Identity, IdentityHeaders};
-use crate::endpoint::authorize::headers::names::{is, named_by_connection};
+use crate::endpoint::authorize::headers::names::{is, is_among, named_by_connection};
+use crate::endpoint::authorize::{Field, Head};
 use crate::error::Error;
 use crate::policy::Permit;
 use crate::policy::decision::SubjectType;
@@ -34,65 +33,54 @@ pub(super) enum Caller<'a> {
 
 /// The headers for the upstream.
 pub(super) fn request(
-    incoming: &HeaderMap,
+    head: &Head,
     caller: Caller<'_>,
     names: &IdentityHeaders,
     config: &Config,
-) -> Result<HeaderMap, Error> {
-    let listed = named_by_connection(incoming);
+) -> Result<Vec<Field>, Error> {
+    let listed = named_by_connection(head.fields());
     let anybody = matches!(caller, Caller::Anybody);
-    let mut headers = HeaderMap::with_capacity(incoming.len() + 10);
-    for (name, value) in incoming {
-        let text = name.as_str();
-        let drop = is_stripped(text)
-            || listed.iter().any(|listed| listed == text)
-            || config.identity_names.iter().any(|own| is(text, own))
-            || (!anybody && name == AUTHORIZATION);
+    let mut fields = Vec::with_capacity(head.fields().len() + 10);
+    for (name, value) in head.fields() {
+        let drop = is_stripped(name)
+            || is_among(name, &listed)
+            || config.identity_names.iter().any(|own| is(name, own))
+            || (!anybody && name.eq_ignore_ascii_case("authorization"));
         if !drop {
-            headers.append(name, value.clone());
+            fields.push((name.clone(), value.clone()));
         }
     }
     if !matches!(caller, Caller::Nobody)
-        && let Some(cookie) = without_own(incoming)
+        && let Some(cookie) = without_own(head.values("cookie"))
     {
-        headers.insert(COOKIE, cookie);
+        fields.push(("cookie".to_owned(), cookie));
     }
     // The host appends its own value after any that the client sent.
-    let address = incoming.get_all("spin-client-addr").iter().next_back();
-    if let Some(ip) = address
-        .and_then(|value| value.to_str().ok())
-        .and_then(ip_of)
+    if let Some(address) = head.values("spin-client-addr").last()
+        && let Some(ip) = ip_of(address)
     {
-        insert(&mut headers, "x-forwarded-for", &ip)?;
+        add(&mut fields, "x-forwarded-for", &ip)?;
     }
-    insert(
-        &mut headers,
+    add(
+        &mut fields,
         "x-forwarded-host",
         config.public_url.authority(),
     )?;
-    insert(
-        &mut headers,
-        "x-forwarded-proto",
-        config.public_url.scheme(),
-    )?;
+    add(&mut fields, "x-forwarded-proto", config.public_url.scheme())?;
     if let Caller::Known(permit, session) = caller {
-        identity(&mut headers, permit, session, names)?;
+        identity(&mut fields, permit, session, names)?;
     }
-    Ok(headers)
+    Ok(fields)
 }
 
 fn identity(
-    headers: &mut HeaderMap,
+    fields: &mut Vec<Field>,
     permit: &Permit,
     session: Option<&Session>,
     names: &IdentityHeaders,
 ) -> Result<(), Error> {
     let mut tell = |identity, value: Option<&str>| match (names.name(identity), value) {
-        (Some(name), Some(value)) => {
-            let value = HeaderValue::from_str(value).map_err(|_| Error::Internal)?;
-            headers.insert(name, value);
-            Ok(())
-        }
+        (Some(name), Some(value)) => add(fields, name.as_str(), value),
         _ => Ok(()),
     };
     tell(Identity::Subject, Some(permit.subject()))?;
@@ -126,14 +114,20 @@ fn identity(
 /// percent-encoded as UTF-8.
 const VALUE: &AsciiSet = &CONTROLS.add(b'%');
 
-fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) -> Result<(), Error> {
-    let value = HeaderValue::from_str(value).map_err(|_| Error::Internal)?;
-    headers.insert(HeaderName::from_static(name), value);
+/// Adds a header field. Nothing of that name is left of the client's.
+///
+/// # Errors
+/// [`Error::Internal`] where `value` is not visible ASCII and spaces.
+fn add(fields: &mut Vec<Field>, name: &str, value: &str) -> Result<(), Error> {
+    if !value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Err(Error::Internal);
+    }
+    fields.push((name.to_owned(), value.as_bytes().to_owned()));
     Ok(())
 }
 
-fn ip_of(address: &str) -> Option<String> {
-    let address: std::net::SocketAddr = address.parse().ok()?;
+fn ip_of(address: &[u8]) -> Option<String> {
+    let address: std::net::SocketAddr = std::str::from_utf8(address).ok()?.parse().ok()?;
     Some(address.ip().to_string())
 }
 

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::endpoint::authorize::memory::{Memory, key};
+use crate::endpoint::authorize::memory::{Key, Memory};
 use crate::endpoint::instance::Instance;
 use crate::endpoint::tokens;
 use crate::error::{Error, SessionTokenMisfit};
@@ -66,7 +66,7 @@ pub(super) async fn verify(
     if token.len() > MAX_TOKEN_BYTES {
         return Err(Error::AccessToken(AccessTokenError::Jws(JwsError::TooLong)));
     }
-    let key = key(&[issuer.issuer.as_str(), token]);
+    let key = Key::parts(&[issuer.issuer.as_str(), token]);
     let known = &instance.introspected;
     if let Some(token) = known.active.borrow().recall(&key, now) {
         return Ok(token);
@@ -96,7 +96,7 @@ pub(super) async fn verify(
             known
                 .active
                 .borrow_mut()
-                .remember(key, value, size, until, now);
+                .remember(&key, value, size, until, now);
             Ok(token)
         }
         Err(error) => {
@@ -104,7 +104,7 @@ pub(super) async fn verify(
             known
                 .refused
                 .borrow_mut()
-                .remember(key, error, 0, until, now);
+                .remember(&key, error, 0, until, now);
             Err(Error::AccessToken(error))
         }
     }

@@ -1,20 +1,19 @@
 //! Which refusals send a person to the login, and how.
 
-use http::request::Parts;
-
+use crate::endpoint::authorize::Head;
 use crate::error::{Error, RefreshError};
 use crate::respond::LOGIN_PATH;
 use crate::url::ReturnTo;
 
 /// Whether a login can mend `error`, and if so how.
-pub(super) fn login_for(error: &Error, head: &Parts) -> Option<Login> {
+pub(super) fn login_for(error: &Error, head: &Head) -> Option<Login> {
     match error {
         Error::NoCredential
         | Error::Refresh(RefreshError::Ended | RefreshError::Spent)
         | Error::SessionExpired
         | Error::SessionRevoked => Some(Login::Any),
         // Of a session only: a token in the header is not the browser's to renew.
-        Error::StepUp(_) if head.headers.contains_key(http::header::AUTHORIZATION) => None,
+        Error::StepUp(_) if head.values("authorization").next().is_some() => None,
         Error::StepUp(asked) if asked.max_age.is_some() => Some(Login::Again),
         Error::StepUp(_) => Some(Login::Any),
         _ => None,

@@ -1,21 +1,30 @@
-//! What an instance remembers for a while: of calls to `tokens`, and opened sessions.
+//! What an instance remembers for a while: verified tokens, opened sessions, and the answers of
+//! `tokens`.
+//!
+//! Found by the whole of what it is about, so that nothing is ever taken for another thing, at
+//! the price of a short hash with a key of this instance and one comparison.
 
 use std::collections::HashMap;
-
-use hmac_sha256::Hash;
+use std::hash::{BuildHasher, RandomState};
 
 use crate::time::UnixTime;
 
 const MAX_ENTRIES: usize = 4_096;
 const MAX_BYTES: usize = 1024 * 1024;
 
-/// Values by the SHA-256 of what they are about: at most 4,096, and about 1 MiB.
+/// Of a sealed or signed text, that much of its end is hashed.
+const SEALED_END_BYTES: usize = 64;
+
+/// Values by what they are about: at most 4,096, and about 1 MiB or as many bytes as was said.
 pub(crate) struct Memory<V> {
-    entries: HashMap<[u8; 32], Entry<V>>,
+    entries: HashMap<u64, Entry<V>>,
+    hasher: RandomState,
     bytes: usize,
+    max_bytes: usize,
 }
 
 struct Entry<V> {
+    about: Box<[u8]>,
     value: V,
     size: usize,
     until: UnixTime,
@@ -23,46 +32,90 @@ struct Entry<V> {
 
 impl<V> Default for Memory<V> {
     fn default() -> Self {
+        Memory::of(MAX_BYTES)
+    }
+}
+
+/// What a value is about.
+pub(crate) enum Key<'t> {
+    /// `parts`, and the boundaries between them.
+    Parts(Vec<u8>),
+    /// A text that ends in its own signature or authentication tag: two that end alike are one,
+    /// or one of them is forged and was never remembered. The end is enough to hash; what is
+    /// compared is the whole.
+    Sealed(&'t str),
+}
+
+impl<'t> Key<'t> {
+    pub(crate) fn parts(parts: &[&str]) -> Self {
+        let length: usize = parts.iter().map(|part| part.len() + 8).sum();
+        let mut about = Vec::with_capacity(length);
+        for part in parts {
+            about.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            about.extend_from_slice(part.as_bytes());
+        }
+        Key::Parts(about)
+    }
+
+    fn about(&self) -> &[u8] {
+        match self {
+            Key::Parts(about) => about,
+            Key::Sealed(text) => text.as_bytes(),
+        }
+    }
+
+    fn hash(&self, hasher: &RandomState) -> u64 {
+        let about = self.about();
+        let hashed = match self {
+            Key::Parts(_) => about,
+            Key::Sealed(_) => {
+                let start = about.len().saturating_sub(SEALED_END_BYTES);
+                about.get(start..).unwrap_or_default()
+            }
+        };
+        hasher.hash_one(hashed)
+    }
+}
+
+impl<V> Memory<V> {
+    /// One that takes about `max_bytes`.
+    pub(crate) fn of(max_bytes: usize) -> Self {
         Memory {
             entries: HashMap::new(),
+            hasher: RandomState::new(),
             bytes: 0,
+            max_bytes,
         }
     }
 }
 
-/// What a value is remembered by: `parts` and the boundaries between them.
-pub(crate) fn key(parts: &[&str]) -> [u8; 32] {
-    let mut hash = Hash::new();
-    for part in parts {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
-    }
-    hash.finalize()
-}
-
 impl<V: Clone> Memory<V> {
-    /// The value behind `key`, before its time is over.
-    pub(crate) fn recall(&self, key: &[u8; 32], now: UnixTime) -> Option<V> {
-        let entry = self.entries.get(key)?;
-        (now < entry.until).then(|| entry.value.clone())
+    /// The value of `key`, before its time is over.
+    pub(crate) fn recall(&self, key: &Key<'_>, now: UnixTime) -> Option<V> {
+        let entry = self.entries.get(&key.hash(&self.hasher))?;
+        (now < entry.until && same(&entry.about, key.about())).then(|| entry.value.clone())
     }
 
     /// Remembers `value`, of about `size` bytes, until then. When there is no room, what is over
     /// is forgotten, and if that is not enough, everything.
     pub(crate) fn remember(
         &mut self,
-        key: [u8; 32],
+        key: &Key<'_>,
         value: V,
         size: usize,
         until: UnixTime,
         now: UnixTime,
     ) {
-        if until <= now || size > MAX_BYTES {
+        let about = key.about();
+        let size = size
+            .saturating_add(about.len())
+            .saturating_add(size_of::<(u64, Entry<V>)>());
+        if until <= now || size > self.max_bytes {
             return;
         }
-        let size = size.saturating_add(size_of::<([u8; 32], Entry<V>)>());
         let fits = |memory: &Self| {
-            memory.entries.len() < MAX_ENTRIES && memory.bytes.saturating_add(size) <= MAX_BYTES
+            memory.entries.len() < MAX_ENTRIES
+                && memory.bytes.saturating_add(size) <= memory.max_bytes
         };
         if !fits(self) {
             self.entries.retain(|_, entry| now < entry.until);
@@ -72,12 +125,32 @@ impl<V: Clone> Memory<V> {
             self.entries.clear();
             self.bytes = 0;
         }
-        let entry = Entry { value, size, until };
+        let entry = Entry {
+            about: about.into(),
+            value,
+            size,
+            until,
+        };
         self.bytes = self.bytes.saturating_add(size);
-        if let Some(former) = self.entries.insert(key, entry) {
+        let hash = key.hash(&self.hasher);
+        if let Some(former) = self.entries.insert(hash, entry) {
             self.bytes = self.bytes.saturating_sub(former.size);
         }
     }
+}
+
+/// Whether both are the same, in a time that depends on their length alone: how much of a token
+/// somebody has right is not to be measured. By words, for it is on the way of every request.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    let (words, rest) = a.as_chunks::<8>();
+    let (others, other_rest) = b.as_chunks::<8>();
+    let words = words.iter().zip(others);
+    let rest = rest.iter().zip(other_rest);
+    let differ = words.fold(0, |differ, (a, b)| {
+        differ | (u64::from_ne_bytes(*a) ^ u64::from_ne_bytes(*b))
+    });
+    let differ = rest.fold(differ, |differ, (a, b)| differ | u64::from(a ^ b));
+    a.len() == b.len() && differ == 0
 }
 
 #[cfg(test)]
@@ -88,25 +161,61 @@ mod tests {
         UnixTime::from_secs(seconds)
     }
 
+    fn key(parts: &[&str]) -> Key<'static> {
+        Key::parts(parts)
+    }
+
     #[test]
     fn a_value_is_there_until_its_time_is_over() {
         let mut memory = Memory::default();
         let (a, b) = (key(&["a"]), key(&["b"]));
-        memory.remember(a, 1, 10, at(30), at(0));
+        memory.remember(&a, 1, 10, at(30), at(0));
         assert_eq!(memory.recall(&a, at(29)), Some(1));
         assert_eq!(memory.recall(&a, at(30)), None);
         assert_eq!(memory.recall(&b, at(0)), None);
-        memory.remember(a, 2, 10, at(60), at(30));
+        memory.remember(&a, 2, 10, at(60), at(30));
         assert_eq!(memory.recall(&a, at(59)), Some(2));
-        memory.remember(b, 3, 10, at(60), at(60));
+        memory.remember(&b, 3, 10, at(60), at(60));
         assert_eq!(memory.entries.len(), 1, "over before it began");
     }
 
     #[test]
     fn the_boundaries_between_parts_count() {
-        assert_ne!(key(&["ab", "c"]), key(&["a", "bc"]));
-        assert_ne!(key(&["ab"]), key(&["ab", ""]));
-        assert_eq!(key(&["ab", "c"]), key(&["ab", "c"]));
+        let mut memory = Memory::default();
+        memory.remember(&key(&["ab", "c"]), 1, 0, at(30), at(0));
+        assert_eq!(memory.recall(&key(&["ab", "c"]), at(0)), Some(1));
+        assert_eq!(memory.recall(&key(&["a", "bc"]), at(0)), None);
+        assert_eq!(memory.recall(&key(&["ab", "c", ""]), at(0)), None);
+    }
+
+    #[test]
+    fn a_sealed_text_is_known_as_a_whole() {
+        let end = "e".repeat(SEALED_END_BYTES);
+        let (text, forged) = (format!("head.body.{end}"), format!("head.bodY.{end}"));
+        let mut memory = Memory::default();
+        memory.remember(&Key::Sealed(&text), 1, 0, at(30), at(0));
+        assert_eq!(memory.recall(&Key::Sealed(&text), at(0)), Some(1));
+        for other in [forged.as_str(), &end, "", &format!(" {text}"), "head.body."] {
+            assert_eq!(memory.recall(&Key::Sealed(other), at(0)), None, "{other}");
+        }
+        // One that ends alike takes the place, and is not taken for the other either.
+        memory.remember(&Key::Sealed(&forged), 2, 0, at(30), at(0));
+        assert_eq!(memory.recall(&Key::Sealed(&text), at(0)), None);
+        assert_eq!(memory.recall(&Key::Sealed(&forged), at(0)), Some(2));
+        assert_eq!(memory.entries.len(), 1);
+    }
+
+    #[test]
+    fn one_byte_anywhere_makes_a_difference() {
+        let text: Vec<u8> = (0..43).collect();
+        assert!(same(&text, &text.clone()) && same(&[], &[]));
+        for at in 0..text.len() {
+            let mut other = text.clone();
+            other[at] ^= 0x80;
+            assert!(!same(&text, &other), "{at}");
+            assert!(!same(&text, &text[..at]), "{at}");
+            assert!(!same(&text[..at], &text), "{at}");
+        }
     }
 
     #[test]
@@ -115,26 +224,30 @@ mod tests {
         let mut memory = Memory::default();
         for n in 0..MAX_ENTRIES {
             let until = if n % 2 == 0 { at(10) } else { at(100) };
-            memory.remember(name(n), n, 0, until, at(0));
+            memory.remember(&name(n), n, 0, until, at(0));
         }
         assert_eq!(memory.entries.len(), MAX_ENTRIES);
-        memory.remember(name(MAX_ENTRIES), 0, 0, at(100), at(20));
+        memory.remember(&name(MAX_ENTRIES), 0, 0, at(100), at(20));
         assert_eq!(memory.entries.len(), MAX_ENTRIES / 2 + 1);
         assert_eq!(memory.recall(&name(1), at(20)), Some(1));
 
         let mut memory = Memory::default();
         for n in 0..100 {
-            memory.remember(name(n), n, MAX_BYTES / 10, at(100), at(0));
+            memory.remember(&name(n), n, MAX_BYTES / 10, at(100), at(0));
             let sum: usize = memory.entries.values().map(|entry| entry.size).sum();
             assert_eq!(memory.bytes, sum);
             assert!(memory.bytes <= MAX_BYTES, "{}", memory.bytes);
             assert_eq!(memory.recall(&name(n), at(0)), Some(n), "the last one fits");
         }
-        memory.remember(name(0), 7, MAX_BYTES / 10, at(100), at(0));
-        memory.remember(name(0), 8, MAX_BYTES / 10, at(100), at(0));
+        memory.remember(&name(0), 7, MAX_BYTES / 10, at(100), at(0));
+        memory.remember(&name(0), 8, MAX_BYTES / 10, at(100), at(0));
         let sum: usize = memory.entries.values().map(|entry| entry.size).sum();
         assert_eq!(memory.bytes, sum, "a value that replaces another");
-        memory.remember(name(1), 1, MAX_BYTES + 1, at(100), at(0));
+        memory.remember(&name(1), 1, MAX_BYTES + 1, at(100), at(0));
         assert_eq!(memory.recall(&name(1), at(0)), None);
+        // What a value is about takes room as well.
+        let long = "x".repeat(MAX_BYTES);
+        memory.remember(&key(&[&long]), 1, 0, at(100), at(0));
+        assert_eq!(memory.recall(&key(&[&long]), at(0)), None);
     }
 }

@@ -6,17 +6,17 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, WWW_AUTHENTICATE,
 };
-use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use crate::config::Config;
+use crate::endpoint::authorize::Head;
 use crate::error::Error;
 use crate::oauth::protected_resource::{ProtectedResource, WELL_KNOWN};
 use crate::policy::Route;
 use crate::respond;
 
 /// The answer to a request for metadata; `None` for every other request.
-pub(super) fn answer(head: &Parts, config: &Config) -> Option<Result<Response<Bytes>, Error>> {
+pub(super) fn answer(head: &Head, config: &Config) -> Option<Result<Response<Bytes>, Error>> {
     let path = head.uri.path();
     let rest = path.strip_prefix(WELL_KNOWN)?;
     if !rest.is_empty() && !rest.starts_with('/') {
@@ -25,7 +25,7 @@ pub(super) fn answer(head: &Parts, config: &Config) -> Option<Result<Response<By
     Some(of_resource(head, path, config))
 }
 
-fn of_resource(head: &Parts, path: &str, config: &Config) -> Result<Response<Bytes>, Error> {
+fn of_resource(head: &Head, path: &str, config: &Config) -> Result<Response<Bytes>, Error> {
     let mut resources = config.resources.iter();
     let resource: &ProtectedResource = resources
         .find(|resource| resource.metadata_path() == path)

@@ -1,9 +1,11 @@
 //! A session on its way through the gate, whose tokens may have to be refreshed: at most once
 //! per request, whatever it finds.
 
-use http::HeaderValue;
-use http::request::Parts;
+use std::rc::Rc;
 
+use http::HeaderValue;
+
+use crate::endpoint::authorize::Head;
 use crate::endpoint::instance::Instance;
 use crate::endpoint::{sessions, tokens};
 use crate::error::{Error, RefreshError};
@@ -15,7 +17,7 @@ use crate::time::UnixTime;
 
 /// A session and what became of its refresh.
 pub(super) struct Held {
-    pub(super) session: Session,
+    pub(super) session: Rc<Session>,
     /// `Set-Cookie` values with the refreshed session.
     pub(super) set_cookies: Vec<HeaderValue>,
     /// A refresh takes its time: the time after it.
@@ -33,9 +35,9 @@ impl Held {
     /// # Errors
     /// As [`Held::refresh`].
     pub(super) async fn open(
-        session: Session,
+        session: Rc<Session>,
         needs_token: bool,
-        head: &Parts,
+        head: &Head,
         cookies_out: &mut Vec<HeaderValue>,
         instance: &Instance,
         ports: Ports<'_>,
@@ -72,7 +74,7 @@ impl Held {
     pub(super) async fn refresh(
         &mut self,
         patience: Patience,
-        head: &Parts,
+        head: &Head,
         cookies_out: &mut Vec<HeaderValue>,
         instance: &Instance,
         ports: Ports<'_>,
@@ -86,12 +88,12 @@ impl Held {
         self.tried = true;
         let refreshed = tokens::refresh(&self.session, patience, instance, ports).await;
         self.now = ports.clock.now();
-        let present = Cookies::parse(&head.headers)?;
+        let present = Cookies::of_lines(head.values("cookie"))?;
         match refreshed {
             Ok(mut session) => {
                 // It stays where it is.
-                session.record = self.session.record.take();
-                self.session = session;
+                session.record.clone_from(&self.session.record);
+                self.session = Rc::new(session);
                 let saved = sessions::save(&self.session, &present, instance, ports, self.now);
                 self.set_cookies = saved.await?;
                 cookies_out.extend(self.set_cookies.iter().cloned());

@@ -11,7 +11,7 @@ use crate::jose::{Jws, JwsError};
 use crate::oauth::access_token::{
     self, AccessTokenError, AudienceClaim, Refusal, TokenKind, VerifiedAccessToken,
 };
-use crate::oauth::bearer::StepUpChallenge;
+use crate::oauth::bearer::{BearerError, StepUpChallenge, is_b64token};
 use crate::policy::{DenialReason, Permit, StepUp, TokenRule, decision};
 use crate::ports::Ports;
 use crate::session::Session;
@@ -39,14 +39,29 @@ pub(super) async fn check(
         .issuers
         .get(rule.issuer)
         .ok_or(Error::Internal)?;
-    // What looks like a JWT is judged as one and no other way, whoever it says issued it.
-    let opaque = !looks_like_jwt(token) && instance.config.introspects(rule.issuer);
-    let verified = if opaque {
-        introspection::verify(token, rule.issuer, instance, ports, now).await
-    } else {
-        verify(token, instance, ports, now).await
+    let mut opaque = false;
+    let verified = match verified::recall(token, instance, now) {
+        Some(known) => known,
+        None => {
+            // What looks like a JWT is judged as one and no other way, whoever it says issued it.
+            let jwt = looks_like_jwt(token);
+            match session {
+                Some(session) if !jwt => {
+                    introspection::may_show(session, rule.issuer, instance)?;
+                }
+                Some(_) => {}
+                None if is_b64token(token) => {}
+                None => return Err(Error::Credential(BearerError::Malformed)),
+            }
+            opaque = !jwt && instance.config.introspects(rule.issuer);
+            let verified = if opaque {
+                introspection::verify(token, rule.issuer, instance, ports, now).await
+            } else {
+                verify(token, instance, ports, now).await
+            };
+            verified.map_err(|error| named(error, token))?
+        }
     };
-    let verified = verified.map_err(|error| named(error, token))?;
     decision::decide(rule, step_up, rule_issuer, &verified, session, now).map_err(|reason| {
         let denied = |reason| Error::Denied {
             reason,
@@ -114,10 +129,6 @@ async fn verify(
     ports: Ports<'_>,
     now: UnixTime,
 ) -> Result<std::rc::Rc<VerifiedAccessToken>, Error> {
-    let key = verified::key(token);
-    if let Some(known) = verified::recall(&key, instance, now) {
-        return Ok(known);
-    }
     let refused = |error: JwsError| Error::AccessToken(AccessTokenError::Jws(error));
     let jws = Jws::parse(token).map_err(refused)?;
     // The unverified `iss` chooses the key set, and nothing else.
@@ -147,7 +158,7 @@ async fn verify(
         });
     }
     Ok(verified::remember(
-        key,
+        token,
         verified,
         &issuer.issuer,
         instance,

@@ -1,7 +1,7 @@
 //! Which headers do not pass.
 
-use http::HeaderMap;
-use http::header::CONNECTION;
+use crate::endpoint::authorize::Field;
+use crate::endpoint::authorize::head::values;
 
 /// True for headers that are about one connection only (RFC 9110 section 7.6.1). The host
 /// refuses them in what a guest sends.
@@ -24,9 +24,7 @@ pub fn is_hop_by_hop(name: &str) -> bool {
 /// where from, and what the request was before. `_` counts as `-`: CGI-like servers do not
 /// tell them apart.
 pub fn is_stripped(name: &str) -> bool {
-    const PREFIXES: [&str; 8] = [
-        "airside-",
-        "spin-",
+    const X_PREFIXES: [&str; 6] = [
         "x-airside-",
         "x-auth-request-",
         "x-envoy-",
@@ -34,7 +32,19 @@ pub fn is_stripped(name: &str) -> bool {
         "x-original-",
         "x-remote-",
     ];
-    const NAMES: [&str; 26] = [
+    const X_NAMES: [&str; 10] = [
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-host",
+        "x-http-method",
+        "x-http-method-override",
+        "x-method-override",
+        "x-real-ip",
+        "x-rewrite-url",
+        "x-user",
+        "x-url-scheme",
+    ];
+    const NAMES: [&str; 16] = [
         "client-ip",
         "connection",
         "cookie",
@@ -51,18 +61,22 @@ pub fn is_stripped(name: &str) -> bool {
         "transfer-encoding",
         "true-client-ip",
         "upgrade",
-        "x-client-ip",
-        "x-cluster-client-ip",
-        "x-host",
-        "x-http-method",
-        "x-http-method-override",
-        "x-method-override",
-        "x-real-ip",
-        "x-rewrite-url",
-        "x-user",
-        "x-url-scheme",
     ];
-    PREFIXES.iter().any(|prefix| begins(name, prefix)) || NAMES.iter().any(|one| is(name, one))
+    // By the first letter first: this is asked of every field of every request.
+    match name.as_bytes().first() {
+        Some(b'x' | b'X') => {
+            X_PREFIXES.iter().any(|prefix| begins(name, prefix))
+                || X_NAMES.iter().any(|one| is(name, one))
+        }
+        Some(b'a' | b'A') => begins(name, "airside-"),
+        Some(b's' | b'S') => begins(name, "spin-"),
+        _ => NAMES.iter().any(|one| is(name, one)),
+    }
+}
+
+/// True when `name` is one of `names`, whatever its case.
+pub(super) fn is_among(name: &str, names: &[String]) -> bool {
+    names.iter().any(|one| one.eq_ignore_ascii_case(name))
 }
 
 /// True when `name` is `plain` (lower case, `-`) in some spelling.
@@ -80,13 +94,11 @@ fn begins(name: &str, plain: &str) -> bool {
 }
 
 /// The names that `Connection` lists: hop-by-hop for this connection.
-pub(super) fn named_by_connection(headers: &HeaderMap) -> Vec<String> {
-    headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
+pub(super) fn named_by_connection(fields: &[Field]) -> Vec<String> {
+    values(fields, "connection")
+        .filter_map(|value| std::str::from_utf8(value).ok())
         .flat_map(|value| value.split(','))
-        .map(|name| name.trim().to_ascii_lowercase())
+        .map(|name| name.trim().to_owned())
         .collect()
 }
 

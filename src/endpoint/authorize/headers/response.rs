@@ -1,11 +1,9 @@
 //! The headers of an upstream's answer on their way to the client.
 
-use http::header::{CACHE_CONTROL, LOCATION, SET_COOKIE};
-use http::{HeaderMap, HeaderValue};
-
-use crate::endpoint::authorize::cors;
 use crate::endpoint::authorize::forward::Forward;
-use crate::endpoint::authorize::headers::names::{is_hop_by_hop, named_by_connection};
+use crate::endpoint::authorize::head::values;
+use crate::endpoint::authorize::headers::names::{is_among, is_hop_by_hop, named_by_connection};
+use crate::endpoint::authorize::{Field, cors};
 use crate::policy::proxying::Preflight;
 use crate::session::cookie::is_own;
 use crate::url::Origin;
@@ -13,94 +11,90 @@ use crate::url::Origin;
 /// The headers of the answer to the client, from those of the upstream.
 pub(in crate::endpoint::authorize) fn response(
     plan: &Forward<'_>,
-    upstream: HeaderMap,
-) -> HeaderMap {
+    mut fields: Vec<Field>,
+) -> Vec<Field> {
     let cors = plan.route.proxying.cors.as_ref();
     let by_gate = cors.is_some_and(|cors| cors.preflight == Preflight::Gate);
-    let listed = named_by_connection(&upstream);
-    let mut headers = HeaderMap::with_capacity(upstream.len() + plan.set_cookies.len());
+    let listed = named_by_connection(&fields);
     let mut sets_cookie = !plan.set_cookies.is_empty();
-    for (name, value) in &upstream {
-        let drop = is_hop_by_hop(name.as_str())
-            || listed.iter().any(|listed| listed == name.as_str())
-            || (name == SET_COOKIE && sets_own_cookie(value))
+    fields.retain_mut(|(name, value)| {
+        // The host gives names in lower case; nothing here depends on it.
+        name.make_ascii_lowercase();
+        let is_cookie = name == "set-cookie";
+        let drop = is_hop_by_hop(name)
+            || is_among(name, &listed)
+            || (is_cookie && sets_own_cookie(value))
             // The gate answered the preflight: what the upstream says would contradict it.
-            || (by_gate && name.as_str().starts_with("access-control-"));
-        if drop {
-            continue;
-        }
-        sets_cookie |= name == SET_COOKIE;
-        if name == LOCATION
+            || (by_gate && name.starts_with("access-control-"));
+        sets_cookie |= is_cookie && !drop;
+        if name == "location"
             && let Some(public) = public_location(plan, value)
         {
-            headers.append(LOCATION, public);
-        } else {
-            headers.append(name, value.clone());
+            *value = public.into_bytes();
         }
-    }
-    if plan.by_session && sets_cookie {
+        !drop
+    });
+    if plan.by_session {
         // A shared cache that keeps a Set-Cookie gives one person's session to another.
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        forget_shared_caches(&mut headers);
-    } else if plan.by_session {
-        privatise(&mut headers);
-        forget_shared_caches(&mut headers);
+        let control = match sets_cookie {
+            true => "no-store".to_owned(),
+            false => privatised(&fields),
+        };
+        fields.retain(|(name, _)| {
+            // The others speak to shared caches alone, past `Cache-Control` (RFC 9213).
+            !matches!(
+                name.as_str(),
+                "cache-control" | "cdn-cache-control" | "surrogate-control"
+            )
+        });
+        add(&mut fields, "cache-control", control.as_bytes());
     }
     for cookie in &plan.set_cookies {
-        headers.append(SET_COOKIE, cookie.clone());
+        add(&mut fields, "set-cookie", cookie.as_bytes());
     }
     if by_gate && let Some(cors) = cors {
-        cors::allow(&mut headers, cors, plan.allowed_origin.as_ref());
+        for (name, value) in cors::allowing(cors, plan.allowed_origin.as_ref()) {
+            add(&mut fields, name.as_str(), value.as_bytes());
+        }
     }
-    headers
+    fields
 }
 
-fn sets_own_cookie(value: &HeaderValue) -> bool {
-    let text = value.as_bytes().trim_ascii_start();
+fn add(fields: &mut Vec<Field>, name: &str, value: &[u8]) {
+    fields.push((name.to_owned(), value.to_owned()));
+}
+
+fn sets_own_cookie(value: &[u8]) -> bool {
+    let text = value.trim_ascii_start();
     // A cookie without a name is sent back as its mere value, which may look like one with a name.
     let text = text.strip_prefix(b"=").unwrap_or(text);
     let name = text.split(|b| *b == b'=').next().unwrap_or_default();
     std::str::from_utf8(name.trim_ascii()).is_ok_and(is_own)
 }
 
-/// Makes an answer to a session unfit for shared caches (RFC 9111 section 5.2.2.7).
-fn privatise(headers: &mut HeaderMap) {
-    let mut kept: Vec<String> = vec!["private".to_owned()];
-    for value in headers.get_all(CACHE_CONTROL) {
-        let text = value.to_str().unwrap_or_default();
+/// The `Cache-Control` of an answer to a session: unfit for shared caches (RFC 9111 section
+/// 5.2.2.7).
+fn privatised(fields: &[Field]) -> String {
+    let mut control = "private".to_owned();
+    for value in values(fields, "cache-control") {
+        // What is not text tells nobody anything.
+        let text = std::str::from_utf8(value).unwrap_or("no-store");
         for directive in text.split(',').map(str::trim).filter(|d| !d.is_empty()) {
-            let name = directive
-                .split('=')
-                .next()
-                .unwrap_or_default()
-                .trim()
-                .to_ascii_lowercase();
-            if !matches!(
-                name.as_str(),
-                "private" | "proxy-revalidate" | "public" | "s-maxage"
-            ) {
-                kept.push(directive.to_owned());
+            let name = directive.split('=').next().unwrap_or_default().trim();
+            let shared = ["private", "proxy-revalidate", "public", "s-maxage"];
+            if !shared.iter().any(|other| name.eq_ignore_ascii_case(other)) {
+                control.push_str(", ");
+                control.push_str(directive);
             }
         }
     }
-    let value = HeaderValue::from_str(&kept.join(", "));
-    headers.insert(
-        CACHE_CONTROL,
-        value.unwrap_or(HeaderValue::from_static("no-store")),
-    );
-}
-
-/// Takes away what speaks to shared caches alone, past `Cache-Control` (RFC 9213).
-fn forget_shared_caches(headers: &mut HeaderMap) {
-    for name in ["cdn-cache-control", "surrogate-control"] {
-        headers.remove(name);
-    }
+    control
 }
 
 /// `Location` as the client must see it, if that is another: an address of the upstream is one
 /// of the public site, and a path is that of the route.
-fn public_location(plan: &Forward<'_>, value: &HeaderValue) -> Option<HeaderValue> {
-    let text = value.to_str().ok()?;
+fn public_location(plan: &Forward<'_>, value: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(value).ok()?;
     let route = plan.route;
     let target = match own_target(&plan.upstream.origin, text) {
         Some(target) => target,
@@ -125,7 +119,7 @@ fn public_location(plan: &Forward<'_>, value: &HeaderValue) -> Option<HeaderValu
     } else {
         plan.public_url.as_str()
     };
-    HeaderValue::from_str(&[origin, &public].concat()).ok()
+    Some([origin, &public].concat())
 }
 
 /// What follows the upstream's own origin in an absolute address.

@@ -1,5 +1,6 @@
 use super::*;
-use http::HeaderMap;
+use crate::endpoint::authorize::{Head, header_map};
+use http::{HeaderMap, Method};
 
 const CONFIG: &str = r#"
 public_url = "https://app.example"
@@ -12,19 +13,15 @@ access = "public"
 upstream = "api"
 "#;
 
-fn map(list: &[(&str, &str)]) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for (name, value) in list {
-        let name: HeaderName = name.parse().expect("name");
-        headers.append(name, HeaderValue::from_str(value).expect("value"));
-    }
-    headers
-}
-
 fn of(caller: Caller<'_>, list: &[(&str, &str)]) -> HeaderMap {
     let config = Config::parse(CONFIG).expect("config");
     let names = &config.upstreams[0].identity_headers;
-    request(&map(list), caller, names, &config).expect("headers")
+    let fields = list
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_owned()))
+        .collect();
+    let head = Head::new(Method::GET, "/", fields).expect("head");
+    header_map(&request(&head, caller, names, &config).expect("headers"))
 }
 
 #[test]

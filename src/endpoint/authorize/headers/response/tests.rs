@@ -1,7 +1,9 @@
 use super::*;
 use crate::config::Config;
+use crate::endpoint::authorize::{header_map, list};
 use crate::time::Lifetime;
-use http::HeaderName;
+use http::header::*;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 const CONFIG: &str = r#"
 public_url = "https://app.example"
@@ -37,7 +39,7 @@ fn plan(config: &Config, route: usize) -> Forward<'_> {
         scheme: "https",
         authority: "api.internal.example",
         path_and_query: "/".to_owned(),
-        headers: HeaderMap::new(),
+        fields: Vec::new(),
         body: crate::endpoint::authorize::forward::Body::None,
         connect_timeout: Lifetime::from_secs(1),
         first_byte_timeout: Lifetime::from_secs(1),
@@ -49,6 +51,10 @@ fn plan(config: &Config, route: usize) -> Forward<'_> {
         set_cookies: Vec::new(),
         allowed_origin: None,
     }
+}
+
+fn response(plan: &Forward<'_>, upstream: HeaderMap) -> HeaderMap {
+    header_map(&super::response(plan, list(&upstream)))
 }
 
 #[test]

@@ -1,0 +1,119 @@
+//! The head of a request at the gate, as the host gives it.
+
+use std::cell::OnceCell;
+use std::fmt;
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+
+/// A header field: its name, and its value.
+pub type Field = (String, Vec<u8>);
+
+/// Method, target and header fields of a request.
+///
+/// The fields stay the list that the host gives: most requests need two or three of them, and
+/// to put all into a map and out of it again would cost more than the decision.
+pub struct Head {
+    /// The method.
+    pub method: Method,
+    /// Path and query as received.
+    pub uri: Uri,
+    fields: Vec<Field>,
+    map: OnceCell<HeaderMap>,
+}
+
+impl Head {
+    /// `None` when `target` is not a path with an optional query.
+    pub fn new(method: Method, target: &str, fields: Vec<Field>) -> Option<Self> {
+        let uri: Uri = target.parse().ok()?;
+        uri.authority().is_none().then_some(Head {
+            method,
+            uri,
+            fields,
+            map: OnceCell::new(),
+        })
+    }
+
+    /// All fields, in the order they came.
+    pub fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
+    /// The values of the fields of that name, in the order they came.
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        values(&self.fields, name)
+    }
+
+    /// The one value of the fields of that name; `None` when there is none, or several.
+    pub fn value(&self, name: &str) -> Option<&[u8]> {
+        let mut values = self.values(name);
+        values.next().filter(|_| values.next().is_none())
+    }
+
+    /// The fields as a map, made at its first use: for what is not on the way of every request.
+    /// A field that `http` cannot express is not in it.
+    pub fn headers(&self) -> &HeaderMap {
+        self.map.get_or_init(|| header_map(&self.fields))
+    }
+}
+
+impl fmt::Debug for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Head")
+            .field("method", &self.method)
+            .field("fields", &Names(&self.fields))
+            .finish_non_exhaustive()
+    }
+}
+
+/// The names of fields, for `Debug`: among the values are tokens and cookies.
+pub(super) struct Names<'f>(pub(super) &'f [Field]);
+
+impl fmt::Debug for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.0.iter().map(|(name, _)| name);
+        f.debug_list().entries(names).finish()
+    }
+}
+
+impl From<&Parts> for Head {
+    fn from(parts: &Parts) -> Self {
+        Head {
+            method: parts.method.clone(),
+            uri: parts.uri.clone(),
+            fields: list(&parts.headers),
+            map: OnceCell::new(),
+        }
+    }
+}
+
+/// The values of the fields of that name, in the order they came.
+pub fn values<'f>(fields: &'f [Field], name: &str) -> impl Iterator<Item = &'f [u8]> {
+    fields
+        .iter()
+        .filter(move |(known, _)| known.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.as_slice())
+}
+
+/// `fields` as a map, without those that `http` cannot express.
+pub fn header_map(fields: &[Field]) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(fields.len());
+    for (name, value) in fields {
+        let (name, value) = (
+            HeaderName::from_bytes(name.as_bytes()),
+            HeaderValue::from_bytes(value),
+        );
+        if let (Ok(name), Ok(value)) = (name, value) {
+            headers.append(name, value);
+        }
+    }
+    headers
+}
+
+/// `headers` as a list.
+pub fn list(headers: &HeaderMap) -> Vec<Field> {
+    let fields = headers.iter();
+    fields
+        .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_owned()))
+        .collect()
+}

@@ -143,7 +143,11 @@ impl Gate {
         let head = Request::get("/api/machine/x")
             .header("authorization", format!("Bearer {}", self.jwt("eve")));
         let head = head.body(()).expect("request").into_parts().0;
-        let decision = block_on(authorize(&Head::from(&head), &machine, self.app.world.ports()));
+        let decision = block_on(authorize(
+            &Head::from(&head),
+            &machine,
+            self.app.world.ports(),
+        ));
         assert!(matches!(decision, Decision::Forward(_)));
         self.asked() - before
     }

@@ -437,6 +437,36 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn shortened_limits_apply_to_stored_sessions_by_when_they_were_last_used() {
+        let record = Record::new([1; 16], [2; 32]);
+        let sealed = session().seal_record(&record, &LIMITS, at(0));
+        let sealed = sealed.expect("sealed");
+        let idle = SessionLimits {
+            idle: Lifetime::from_secs(10),
+            ..LIMITS
+        };
+        let absolute = SessionLimits {
+            absolute: Lifetime::from_secs(500),
+            ..LIMITS
+        };
+        let expired = Err(SessionError::Expired);
+        for (limits, renewed, now, expected) in [
+            (&LIMITS, 0, 99, Ok(())),
+            (&LIMITS, 0, 100, expired),
+            (&LIMITS, 900, 999, Ok(())),
+            (&LIMITS, 999, 1_000, expired),
+            (&idle, 50, 59, Ok(())),
+            (&idle, 50, 60, expired),
+            (&absolute, 450, 499, Ok(())),
+            (&absolute, 450, 500, expired),
+        ] {
+            let opened =
+                Session::open_record(&sealed, record.clone(), limits, at(renewed), at(now));
+            assert_eq!(opened.map(|_| ()), expected, "{renewed} {now}");
+        }
+    }
+
+    #[test]
     fn the_same_value_opens_until_the_earlier_of_its_seal_and_the_limits() {
         let ring = ring();
         let until = |sealing: &SessionLimits, opening: &SessionLimits| {

@@ -419,9 +419,8 @@ mod tests {
         }
     }
 
-    /// Seals by hand: under the key for `label`, with these contents.
-    fn by_hand(ring: &KeyRing, label: &str, exp: Option<u64>, v: u8, p: &str) -> String {
-        let claims = JWTClaims {
+    fn claims(exp: Option<u64>, v: u8, p: &str) -> JWTClaims<Inner> {
+        JWTClaims {
             issued_at: None,
             expires_at: exp.map(Duration::from_secs),
             invalid_before: None,
@@ -435,9 +434,14 @@ mod tests {
                 p: p.to_owned(),
                 d: 7.into(),
             },
-        };
+        }
+    }
+
+    /// Seals by hand: under the key for `label`, with these contents.
+    fn by_hand(ring: &KeyRing, label: &str, exp: Option<u64>, v: u8, p: &str) -> String {
         let key = wrapping_key(&ring.keys[0], label).expect("key");
-        key.with_key_id("a").encrypt(claims).expect("sealed")
+        let sealed = key.with_key_id("a").encrypt(claims(exp, v, p));
+        sealed.expect("sealed")
     }
 
     #[test]
@@ -475,6 +479,34 @@ mod tests {
             let opened = ring.open_at::<i32>(Purpose::Session, &sealed, NOW);
             assert_eq!(opened, expected, "{name}");
         }
+    }
+
+    #[test]
+    fn no_other_content_encryption_is_opened_and_nothing_over_the_limit() {
+        let ring = ring(&[("a", 1)]);
+        let open = |sealed: &str| ring.open_at::<Value>(Purpose::Session, sealed, NOW);
+        let resealed = |content_encryption| {
+            let claims = claims(Some(2_000), FORMAT_VERSION, "session");
+            let options = EncryptionOptions {
+                content_encryption,
+                key_id: Some("a".to_owned()),
+                ..Default::default()
+            };
+            let key = wrapping_key(&ring.keys[0], "session").expect("key");
+            key.encrypt_with_options(claims, &options).expect("sealed")
+        };
+        assert_eq!(open(&resealed(ContentEncryption::A256GCM)), Ok(7.into()));
+        let other = resealed(ContentEncryption::A128GCM);
+        assert_eq!(open(&other), Err(SealError::Unreadable));
+
+        let long = |length: usize| {
+            let sealed = ring.seal_at(Purpose::Session, &"x".repeat(length), LATER);
+            sealed.expect("sealed")
+        };
+        let (fits, over) = (long(70_000), long(75_000));
+        assert!(fits.len() <= MAX_SEALED_BYTES && over.len() > MAX_SEALED_BYTES);
+        assert!(open(&fits).is_ok());
+        assert_eq!(open(&over), Err(SealError::Unreadable));
     }
 
     #[test]

@@ -8,6 +8,7 @@ import {
   API, Browser, NAVIGATE, bearer, forge, freePort, gateway, loginAtDemo, loginAtOidcProvider, oidcProvider,
   request, scenario,
 } from './harness.mjs';
+import { redis } from './redis.mjs';
 
 const EVENT = 'http://schemas.openid.net/event/backchannel-logout';
 const FORM = { 'content-type': 'application/x-www-form-urlencoded' };
@@ -29,65 +30,70 @@ async function passes(url, cookie) {
 const logOut = (browser, url) =>
   browser.send(`${url}/auth/logout`, { method: 'POST', body: '', headers: { 'sec-fetch-site': 'same-origin', origin: url } });
 
-describe('logout', () => {
-  let app, twin;
-  before(async () => {
-    app = await scenario();
-    twin = await gateway({
-      port: await freePort(), provider: app.provider.url, upstreamUrl: app.back.url, shares: app.gate,
+for (const [store, make] of [['one file', async () => ({ stop: async () => {} })], ['one Redis', redis]]) {
+  describe(`logout, with two machines on ${store}`, () => {
+    let app, twin, shared;
+    before(async () => {
+      shared = await make();
+      const { runtime } = shared;
+      app = await scenario({ runtime });
+      twin = await gateway({
+        port: await freePort(), provider: app.provider.url, upstreamUrl: app.back.url, runtime, shares: app.gate,
+      });
+    });
+    after(async () => {
+      await twin.stop();
+      await app.stop();
+      await shared.stop();
+    });
+
+    test('ends a copied cookie at once, on every machine that shares the store', async () => {
+      const [browser, elsewhere] = [new Browser(), new Browser()];
+      await loginAtDemo(browser, app.url);
+      await loginAtDemo(elsewhere, app.url);
+      const copy = cookieOf(browser, app.url);
+      const other = cookieOf(elsewhere, app.url);
+      // Both machines know both sessions as good.
+      for (const machine of [app.url, twin.url]) {
+        for (const cookie of [copy, other]) assert.ok(await passes(machine, cookie), machine);
+      }
+      const answer = await logOut(browser, app.url);
+      assert.equal(answer.status, 303);
+      assert.deepEqual(answer.cookies, [`__Host-airside=${ATTRIBUTES}; Max-Age=0`]);
+      for (const machine of [twin.url, app.url]) {
+        assert.equal(await passes(machine, copy), false, machine);
+        assert.ok(await passes(machine, other), 'the same person elsewhere');
+      }
+      const told = await request(`${twin.url}/api/invoices/echo`, { headers: { cookie: copy } });
+      assert.equal(told.json().code, 'session_revoked');
+      assert.match(told.headers['www-authenticate'], /invalid_token/);
+      // A person is led to the login; the dead cookie goes.
+      const person = await request(`${twin.url}/invoices`, { headers: { ...NAVIGATE, cookie: copy } });
+      assert.equal(person.status, 303);
+      assert.equal(person.headers.location, '/auth/login?return_to=%2Finvoices');
+      assert.deepEqual(person.cookies, [`__Host-airside=${ATTRIBUTES}; Max-Age=0`]);
+      // And shows nobody's name.
+      const page = await request(`${twin.url}/auth/logout`, { headers: { ...NAVIGATE, cookie: copy } });
+      assert.ok(page.status === 200 && !page.text.includes('Alice'));
+
+      await browser.go(`${app.url}/invoices`); // the provider still knows who it is
+      assert.ok(await passes(twin.url, cookieOf(browser, app.url)), 'a new login is a new session');
+    });
+
+    test('of somebody else ends nobody', async () => {
+      const [browser, stranger] = [new Browser(), new Browser()];
+      await loginAtDemo(browser, app.url);
+      for (const cookie of ['', '__Host-airside=1~x', '__Host-airside-tx-a=b']) {
+        const headers = { cookie, 'sec-fetch-site': 'same-origin' };
+        const answer = await request(`${app.url}/auth/logout`, { method: 'POST', body: '', headers });
+        assert.equal(answer.status, 303);
+      }
+      await loginAtDemo(stranger, app.url, '/invoices', 'bob');
+      await logOut(stranger, app.url);
+      assert.ok(await passes(app.url, cookieOf(browser, app.url)));
     });
   });
-  after(async () => {
-    await twin.stop();
-    await app.stop();
-  });
-
-  test('ends a copied cookie at once, on every machine that shares the store', async () => {
-    const [browser, elsewhere] = [new Browser(), new Browser()];
-    await loginAtDemo(browser, app.url);
-    await loginAtDemo(elsewhere, app.url);
-    const copy = cookieOf(browser, app.url);
-    const other = cookieOf(elsewhere, app.url);
-    // Both machines know both sessions as good.
-    for (const machine of [app.url, twin.url]) {
-      for (const cookie of [copy, other]) assert.ok(await passes(machine, cookie), machine);
-    }
-    const answer = await logOut(browser, app.url);
-    assert.equal(answer.status, 303);
-    assert.deepEqual(answer.cookies, [`__Host-airside=${ATTRIBUTES}; Max-Age=0`]);
-    for (const machine of [twin.url, app.url]) {
-      assert.equal(await passes(machine, copy), false, machine);
-      assert.ok(await passes(machine, other), 'the same person elsewhere');
-    }
-    const told = await request(`${twin.url}/api/invoices/echo`, { headers: { cookie: copy } });
-    assert.equal(told.json().code, 'session_revoked');
-    assert.match(told.headers['www-authenticate'], /invalid_token/);
-    // A person is led to the login; the dead cookie goes.
-    const person = await request(`${twin.url}/invoices`, { headers: { ...NAVIGATE, cookie: copy } });
-    assert.equal(person.status, 303);
-    assert.equal(person.headers.location, '/auth/login?return_to=%2Finvoices');
-    assert.deepEqual(person.cookies, [`__Host-airside=${ATTRIBUTES}; Max-Age=0`]);
-    // And shows nobody's name.
-    const page = await request(`${twin.url}/auth/logout`, { headers: { ...NAVIGATE, cookie: copy } });
-    assert.ok(page.status === 200 && !page.text.includes('Alice'));
-
-    await browser.go(`${app.url}/invoices`); // the provider still knows who it is
-    assert.ok(await passes(twin.url, cookieOf(browser, app.url)), 'a new login is a new session');
-  });
-
-  test('of somebody else ends nobody', async () => {
-    const [browser, stranger] = [new Browser(), new Browser()];
-    await loginAtDemo(browser, app.url);
-    for (const cookie of ['', '__Host-airside=1~x', '__Host-airside-tx-a=b']) {
-      const headers = { cookie, 'sec-fetch-site': 'same-origin' };
-      const answer = await request(`${app.url}/auth/logout`, { method: 'POST', body: '', headers });
-      assert.equal(answer.status, 303);
-    }
-    await loginAtDemo(stranger, app.url, '/invoices', 'bob');
-    await logOut(stranger, app.url);
-    assert.ok(await passes(app.url, cookieOf(browser, app.url)));
-  });
-});
+}
 
 describe('logout at a provider with a revocation endpoint', () => {
   let app;

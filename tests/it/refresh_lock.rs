@@ -46,8 +46,10 @@ struct State {
     stalls: u8,
     store_failures: u8,
     provider_failures: u8,
-    /// An owner died, or as good as, between sending and having written.
+    /// An owner died, or as good as, between sending and having written all.
     died: bool,
+    /// One died before anybody could know that the refresh token is used.
+    unknown: bool,
     /// A refresh token was sent although an earlier call neither failed nor died.
     sent_twice: bool,
 }
@@ -252,6 +254,9 @@ impl Race {
         };
         if matches!(step, Step::Call | Step::WriteMark(_) | Step::WriteResult) {
             state.died = true;
+            let spent = matches!(state.store.mark, Some(Mark::Spent { .. }));
+            // A result without a mark helps nobody: the next one sends the token again.
+            state.unknown |= !spent && state.store.result.is_none();
             state.provider.excuse(index);
         }
     }
@@ -341,6 +346,7 @@ impl Model for Race {
             store_failures: 0,
             provider_failures: 0,
             died: false,
+            unknown: false,
             sent_twice: false,
         };
         self.start(&mut state, 0);
@@ -448,7 +454,7 @@ impl Model for Race {
             Action::Lose(index) => {
                 state.provider_failures += 1;
                 // The tokens are nobody's: as if the owner had died.
-                state.died = true;
+                (state.died, state.unknown) = (true, true);
                 self.advance(&mut state, index, Reply::Called(Answer::Fault), true);
             }
             Action::FailStore(index, effect) => {
@@ -484,7 +490,7 @@ impl Model for Race {
                 !state.sent_twice
             }),
             Property::always("the provider sees no reuse", |_, state: &State| {
-                state.died || !state.provider.revoked
+                state.unknown || !state.provider.revoked
             }),
             Property::always("nobody waits past the bound", |_, state: &State| {
                 state.racers.iter().all(|request| match request {

@@ -92,6 +92,11 @@ fn a_missing_stale_or_odd_chunk_is_no_session() {
         session("__Host-airside=1~a; __Host-airside.1=stale"),
         Some("a".into())
     );
+    // By their numbers, whatever their order.
+    assert_eq!(
+        session("__Host-airside.2=c; __Host-airside.1=b; __Host-airside=3~a"),
+        Some("abc".into())
+    );
     for bad in [
         "",
         "__Host-airside=2~a",

@@ -296,8 +296,16 @@ impl Config {
     ///
     /// # Errors
     /// All problems at once, in the order of the file.
-    pub fn parse(text: impl Into<String>) -> Result<Self, Vec<Problem>> {
-        read::config(text.into())
+    pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
+        Config::from_bytes(text.into()).unwrap_or_else(|| Err(Vec::new()))
+    }
+
+    /// Reads the bytes of `airside.toml`; `None` when they are not UTF-8.
+    ///
+    /// # Errors
+    /// As [`Config::parse`].
+    pub fn from_bytes(bytes: Vec<u8>) -> Option<Result<Self, Vec<Problem>>> {
+        read::config(bytes)
     }
 
     /// The provider called `name`.

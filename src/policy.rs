@@ -6,6 +6,7 @@ pub mod path;
 pub mod proxying;
 pub mod rule;
 pub mod step_up;
+pub(crate) mod words;
 
 pub use decision::{DenialReason, Permit};
 pub use matcher::{Match, Matcher};

@@ -4,35 +4,36 @@
 //! show with many thousand texts; everything else is left to it, what is wrong and what is only
 //! unusual.
 //!
-//! A gateway with ten thousand routes starts with each instance of each component. Read in full,
-//! a route takes twenty times as long.
+//! A gateway with ten thousand routes starts with each instance of each component, so this is
+//! written for speed, with words of eight bytes. Read in full, a route takes twenty times as long.
 
 use crate::config::routes::{Names, is_reserved};
+use crate::policy::words::{self, ONES};
 use crate::url::PathPattern;
 
 /// A route in plain notation with which nothing is wrong, taken by itself.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Plain<'t> {
-    pub(super) base: &'t str,
+    pub(super) base: &'t [u8],
     pub(super) prefix: bool,
     methods: Methods,
     asks: Asks<'t>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Asks<'t> {
     Public,
     Login,
     Token {
         issuer: usize,
-        audience: &'t str,
+        audience: &'t [u8],
         /// The inside of the list.
-        scopes: &'t str,
+        scopes: &'t [u8],
     },
 }
 
 /// A set of methods, by their place in [`METHODS`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 struct Methods(u8);
 
 const METHODS: [&str; 8] = [
@@ -82,8 +83,8 @@ impl Plain<'_> {
 }
 
 /// The strings of a list that was found right.
-fn strings(list: &str) -> impl Iterator<Item = &str> {
-    list.split('"').skip(1).step_by(2)
+fn strings(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    list.split(|byte| *byte == b'"').skip(1).step_by(2)
 }
 
 /// The header of a route; what comes behind it is a table of its own.
@@ -91,39 +92,56 @@ pub(super) const HEADER: &str = "[[routes]]";
 
 /// Reads routes, one after another.
 pub(super) struct Reader<'c, 't> {
-    pub(super) text: &'t str,
-    /// Where the next route begins: at its header.
-    pub(super) at: usize,
-    pub(super) names: &'c Names<'c>,
-    /// What was looked up last: most routes name the same.
-    pub(super) issuer: (&'t str, usize),
-    pub(super) upstream: (&'t str, usize),
+    bytes: &'t [u8],
+    at: usize,
+    names: &'c Names<'c>,
+    // What was looked up last: most routes name the same.
+    issuer: (Span, usize),
+    upstream: (Span, usize),
 }
 
-impl<'t> Reader<'_, 't> {
-    /// The next route, and goes behind it; `None` when it is not plain and right.
-    pub(super) fn route(&mut self) -> Option<Plain<'t>> {
+/// Where something stands.
+#[derive(Clone, Copy, Debug, Default)]
+struct Span {
+    start: usize,
+    end: usize,
+}
+
+impl<'c, 't> Reader<'c, 't> {
+    pub(super) fn new(bytes: &'t [u8], names: &'c Names<'c>) -> Self {
+        Reader {
+            bytes,
+            at: 0,
+            names,
+            issuer: Default::default(),
+            upstream: Default::default(),
+        }
+    }
+
+    /// The route whose header stands at `at`, and where it ends; `None` when it is not plain and
+    /// right.
+    pub(super) fn route(&mut self, at: usize) -> Option<(Plain<'t>, usize)> {
         let mut route = Keys::default();
-        self.take_all(HEADER)?;
+        self.at = at;
+        if !self.is_at_header() {
+            return None;
+        }
+        self.at += HEADER.len();
         self.end_of_line()?;
         loop {
             match self.peek() {
-                None => break,
                 Some(b'a'..=b'z') => self.member(&mut route)?,
-                Some(b'[') if self.rest().starts_with(HEADER.as_bytes()) => break,
+                Some(b'[') if self.is_at_header() => break,
                 Some(_) => self.end_of_line()?,
+                None => break,
             }
         }
-        self.judged(route)
-    }
-
-    fn rest(&self) -> &'t [u8] {
-        self.text.as_bytes().get(self.at..).unwrap_or_default()
+        Some((self.judged(&route)?, self.at))
     }
 
     #[inline(always)]
     fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
+        self.bytes.get(self.at).copied()
     }
 
     #[inline(always)]
@@ -133,10 +151,21 @@ impl<'t> Reader<'_, 't> {
         there.then_some(())
     }
 
-    fn take_all(&mut self, word: &str) -> Option<()> {
-        let there = self.rest().starts_with(word.as_bytes());
-        self.at += if there { word.len() } else { 0 };
-        there.then_some(())
+    /// The eight bytes from `at` on, zeros behind the end.
+    #[inline(always)]
+    fn word(&self, at: usize) -> u64 {
+        words::at(self.bytes, at)
+    }
+
+    fn slice(&self, span: Span) -> &'t [u8] {
+        self.bytes.get(span.start..span.end).unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn is_at_header(&self) -> bool {
+        const FIRST: u64 = words::of("[[routes");
+        const LAST: u64 = words::of("routes]]");
+        self.word(self.at) == FIRST && self.word(self.at + 2) == LAST
     }
 
     #[inline(always)]
@@ -147,244 +176,263 @@ impl<'t> Reader<'_, 't> {
     }
 
     /// Blanks, a comment, and the end of the line or of the text.
+    #[inline(always)]
     fn end_of_line(&mut self) -> Option<()> {
-        self.skip_blanks();
-        if self.peek() == Some(b'#') {
-            let fits = |byte: &u8| !matches!(byte, 0..=8 | 10..=31 | 127);
-            let rest = self.rest();
-            self.at += rest
-                .iter()
-                .position(|byte| !fits(byte))
-                .unwrap_or(rest.len());
-        }
-        match self.peek() {
-            None => Some(()),
-            Some(b'\r') => {
-                self.at += 1;
-                self.take(b'\n')
-            }
-            Some(_) => self.take(b'\n'),
+        match self.take(b'\n') {
+            Some(()) => Some(()),
+            None => self.unusual_end_of_line(),
         }
     }
 
-    fn member(&mut self, route: &mut Keys<'t>) -> Option<()> {
-        let mut key = 0_u64;
-        while let Some(byte @ b'a'..=b'z') = self.peek() {
-            if key >> 56 != 0 {
-                return None;
-            }
-            key = key << 8 | u64::from(byte);
-            self.at += 1;
+    #[inline(never)]
+    fn unusual_end_of_line(&mut self) -> Option<()> {
+        self.skip_blanks();
+        if self.peek() == Some(b'#') {
+            let rest = self.bytes.get(self.at..)?;
+            let ends = |byte: &u8| matches!(byte, 0..=8 | 10..=31 | 127);
+            let comment = rest.get(..rest.iter().position(ends).unwrap_or(rest.len()))?;
+            std::str::from_utf8(comment).ok()?;
+            self.at += comment.len();
         }
-        self.skip_blanks();
-        self.take(b'=')?;
-        self.skip_blanks();
-        let bit = match key {
-            ACCESS => {
-                route.access = self.string()?;
-                1
+        let _ = self.take(b'\r');
+        match self.peek() {
+            None if self.bytes.last() != Some(&b'\r') => Some(()),
+            _ => self.take(b'\n'),
+        }
+    }
+
+    fn member(&mut self, route: &mut Keys) -> Option<()> {
+        let word = self.word(self.at);
+        let (place, length) = match word as u8 {
+            b'a' if word & const { words::low(6) } == const { words::of("access") } => (ACCESS, 6),
+            b'a' if word == const { words::of("audience") } => (AUDIENCE, 8),
+            b'i' if word & const { words::low(6) } == const { words::of("issuer") } => (ISSUER, 6),
+            b'm' if word & const { words::low(7) } == const { words::of("methods") } => {
+                (METHODS_KEY, 7)
             }
-            AUDIENCE => {
-                route.audience = self.string()?;
-                AUDIENCE_BIT
-            }
-            ISSUER => {
-                route.issuer = self.string()?;
-                ISSUER_BIT
-            }
-            METHODS_KEY => {
-                route.methods = self.methods()?;
-                8
-            }
-            PATH => {
-                route.path = self.string()?;
-                16
-            }
-            SCOPES => {
-                route.scopes = self.list(|scope| {
-                    // As `is_scope`; quotes and backslashes are not plain.
-                    let fits = !scope.is_empty() && scope.bytes().all(|byte| byte != b' ');
-                    fits.then_some(())
-                })?;
-                SCOPES_BIT
-            }
-            UPSTREAM => {
-                route.upstream = self.string()?;
-                64
-            }
+            b'p' if word & const { words::low(4) } == const { words::of("path") } => (PATH, 4),
+            b's' if word & const { words::low(6) } == const { words::of("scopes") } => (SCOPES, 6),
+            b'u' if word == const { words::of("upstream") } => (UPSTREAM, 8),
             _ => return None,
         };
-        // The same key twice is not right.
-        if route.seen & bit != 0 {
+        self.at += length;
+        // Nearly always there is one blank on each side.
+        if self.word(self.at) & const { words::low(3) } == const { words::of(" = ") } {
+            self.at += 3;
+        } else {
+            self.skip_blanks();
+            self.take(b'=')?;
+            self.skip_blanks();
+        }
+        let value = match place {
+            // As `is_scope`; quotes and backslashes are not plain.
+            SCOPES => self.list(|reader| {
+                let scope = reader.string(b'!')?;
+                (scope.start < scope.end).then_some(())
+            })?,
+            METHODS_KEY => {
+                let mut methods = 0;
+                let list = self.list(|reader| {
+                    let name = reader.string(b'!')?;
+                    let name = reader.slice(name);
+                    let place = METHODS.iter().position(|known| known.as_bytes() == name)?;
+                    methods |= 1 << place;
+                    Some(())
+                })?;
+                if methods == 0 {
+                    return None;
+                }
+                route.methods = Methods(methods);
+                list
+            }
+            _ => self.string(b' ')?,
+        };
+        // The same key twice is not right. No value is at the beginning of the text.
+        let known = route.values.get_mut(place)?;
+        if known.end != 0 {
             return None;
         }
-        route.seen |= bit;
+        *known = value;
         self.end_of_line()
     }
 
-    /// A string of printable ASCII characters without escapes.
+    /// A string of printable ASCII characters without escapes, none before `least`.
     #[inline(always)]
-    fn string(&mut self) -> Option<&'t str> {
+    fn string(&mut self, least: u8) -> Option<Span> {
         self.take(b'"')?;
         let start = self.at;
-        self.at += plain_run(self.rest());
-        let text = self.text.get(start..self.at);
+        loop {
+            let special = words::special(self.word(self.at), least);
+            if special != 0 {
+                self.at += special.trailing_zeros() as usize / 8;
+                break;
+            }
+            self.at += 8;
+        }
+        let end = self.at;
         self.take(b'"')?;
-        text
+        Some(Span { start, end })
     }
 
-    /// A list of such strings, each of which `fits`: its inside.
-    fn list(&mut self, mut fits: impl FnMut(&'t str) -> Option<()>) -> Option<&'t str> {
+    /// A list: its inside.
+    #[inline(always)]
+    fn list(&mut self, mut item: impl FnMut(&mut Self) -> Option<()>) -> Option<Span> {
         self.take(b'[')?;
         let start = self.at;
         loop {
             self.skip_blanks();
             if self.peek() == Some(b'"') {
-                fits(self.string()?)?;
+                item(self)?;
                 self.skip_blanks();
                 if self.take(b',').is_some() {
                     continue;
                 }
             }
-            let inside = self.text.get(start..self.at);
+            let end = self.at;
             self.take(b']')?;
-            return inside;
+            return Some(Span { start, end });
         }
     }
 
-    fn methods(&mut self) -> Option<Methods> {
-        let mut methods = 0;
-        self.list(|name| {
-            let place = METHODS.iter().position(|known| *known == name)?;
-            methods |= 1 << place;
-            Some(())
-        })?;
-        (methods != 0).then_some(Methods(methods))
-    }
-
     /// What must be said, and what must not, and what it must be.
-    fn judged(&mut self, route: Keys<'t>) -> Option<Plain<'t>> {
-        let (base, prefix) = PathPattern::split(route.path).ok()?;
-        let upstream = found(&self.names.upstreams, &mut self.upstream, route.upstream)?;
-        let of_token = route.seen & (AUDIENCE_BIT | ISSUER_BIT | SCOPES_BIT);
-        let asks = match route.access {
-            "public" if of_token == 0 => Asks::Public,
-            "login" if of_token == 0 && self.names.has_provider => {
+    fn judged(&mut self, route: &Keys) -> Option<Plain<'t>> {
+        let [path, access, upstream, issuer, audience, scopes, _] = route.values;
+        let (base, prefix) = self.pattern(path)?;
+        let upstream = self.upstream(upstream)?;
+        let of_token = issuer.end | audience.end | scopes.end != 0;
+        const TOKEN: u64 = words::of("token");
+        const LOGIN: u64 = words::of("login");
+        const PUBLIC: u64 = words::of("public");
+        let length = access.end - access.start;
+        let asks = match self.word(access.start) & words::low(length) {
+            TOKEN => {
+                let (issuer, audience) = (self.issuer(issuer)?, self.slice(audience));
+                let is_blank = |byte: Option<&u8>| byte.is_none_or(|byte| *byte == b' ');
+                let is = |client_id: &&str| client_id.as_bytes() == audience;
+                if is_blank(audience.first())
+                    || is_blank(audience.last())
+                    || self.names.client_ids.iter().any(is)
+                {
+                    return None;
+                }
+                Asks::Token {
+                    issuer,
+                    audience,
+                    scopes: self.slice(scopes),
+                }
+            }
+            LOGIN if !of_token && self.names.has_provider => {
                 let name = self.names.upstreams.get(upstream)?;
                 if self.names.token_upstreams.contains(name) {
                     return None;
                 }
                 Asks::Login
             }
-            "token" => {
-                let audience = route.audience;
-                let is_blank = |byte: Option<&u8>| byte.is_none_or(|byte| *byte == b' ');
-                let bytes = audience.as_bytes();
-                if is_blank(bytes.first())
-                    || is_blank(bytes.last())
-                    || self.names.client_ids.contains(&audience)
-                {
-                    return None;
-                }
-                Asks::Token {
-                    issuer: found(&self.names.issuers, &mut self.issuer, route.issuer)?,
-                    audience,
-                    scopes: route.scopes,
-                }
-            }
+            PUBLIC if !of_token => Asks::Public,
             _ => return None,
         };
-        (!is_reserved(base)).then_some(Plain {
+        Some(Plain {
             base,
             prefix,
             methods: route.methods,
             asks,
         })
     }
+
+    fn issuer(&mut self, name: Span) -> Option<usize> {
+        if !self.is_same(self.issuer.0, name) {
+            self.issuer = (name, self.index(&self.names.issuers, name)?);
+        }
+        Some(self.issuer.1)
+    }
+
+    fn upstream(&mut self, name: Span) -> Option<usize> {
+        if !self.is_same(self.upstream.0, name) {
+            self.upstream = (name, self.index(&self.names.upstreams, name)?);
+        }
+        Some(self.upstream.1)
+    }
+
+    /// True when the text says the same at both, and something.
+    #[inline(always)]
+    fn is_same(&self, one: Span, other: Span) -> bool {
+        let length = one.end - one.start;
+        if length == 0 || length != other.end - other.start {
+            return false;
+        }
+        let mut at = 0;
+        while at < length {
+            let differs = self.word(one.start + at) ^ self.word(other.start + at);
+            if differs & words::low(length - at) != 0 {
+                return false;
+            }
+            at += 8;
+        }
+        true
+    }
+
+    /// The index of the name in `names`, which are in order.
+    #[inline(never)]
+    fn index(&self, names: &[&str], name: Span) -> Option<usize> {
+        let name = self.slice(name);
+        let index = names.binary_search_by(|known| known.as_bytes().cmp(name));
+        index.ok().filter(|_| !name.is_empty())
+    }
+
+    /// As [`PathPattern::split`], which is asked where it is not obvious.
+    #[inline(always)]
+    fn pattern(&self, path: Span) -> Option<(&'t [u8], bool)> {
+        let Span { start, end } = path;
+        let prefix = end - start > 2
+            && self.word(end - 2) & const { words::low(2) } == const { words::of("/*") };
+        let end = if prefix { end - 2 } else { end };
+        // Two of slash and slash, or slash and dot, beside each other, or what is never in a path.
+        let (mut at, mut wrong, mut before) = (start, 0, 0);
+        while at < end {
+            let own = words::low(end - at);
+            let word = self.word(at) & own | ONES * u64::from(b'a') & !own;
+            let slashes = words::equal(word, b'/');
+            // A dot differs from a slash in its lowest bit.
+            let both = words::equal(word | ONES, b'/');
+            wrong |= words::obtrusive(word) | (slashes << 8 | before) & both;
+            before = slashes >> 56;
+            at += 8;
+        }
+        let first = self.word(start);
+        let obvious = end - start > 1
+            && wrong == 0
+            && first as u8 == b'/'
+            && self.bytes.get(end - 1) != Some(&b'/')
+            && first & const { words::low(5) } != const { words::of("/auth") };
+        if obvious {
+            let base = self.slice(Span { start, end });
+            return Some((base, prefix));
+        }
+        let text = std::str::from_utf8(self.slice(path)).ok()?;
+        let (base, prefix) = PathPattern::split(text).ok()?;
+        (!is_reserved(base)).then_some((base.as_bytes(), prefix))
+    }
 }
 
-/// The index of `name` in `names`, which are in order.
-fn found<'t>(names: &[&str], last: &mut (&'t str, usize), name: &'t str) -> Option<usize> {
-    if name.is_empty() {
-        return None;
-    }
-    if last.0 != name {
-        *last = (name, names.binary_search(&name).ok()?);
-    }
-    Some(last.1)
-}
-
-/// What a table says, as it stands there; empty what it does not say.
-struct Keys<'t> {
-    seen: u8,
-    access: &'t str,
-    audience: &'t str,
-    issuer: &'t str,
+/// Where the values of a table stand, by the places below; nothing where there are none.
+struct Keys {
+    values: [Span; 7],
     methods: Methods,
-    path: &'t str,
-    scopes: &'t str,
-    upstream: &'t str,
 }
 
-impl Default for Keys<'_> {
+impl Default for Keys {
     fn default() -> Self {
         Keys {
-            seen: 0,
-            access: "",
-            audience: "",
-            issuer: "",
+            values: Default::default(),
             methods: EVERY,
-            path: "",
-            scopes: "",
-            upstream: "",
         }
     }
 }
 
-const AUDIENCE_BIT: u8 = 2;
-const ISSUER_BIT: u8 = 4;
-const SCOPES_BIT: u8 = 32;
-
-/// A key of at most eight letters as one number.
-const fn word(key: &str) -> u64 {
-    let (bytes, mut at, mut word) = (key.as_bytes(), 0, 0);
-    while at < bytes.len() {
-        word = word << 8 | bytes[at] as u64;
-        at += 1;
-    }
-    word
-}
-
-const ACCESS: u64 = word("access");
-const AUDIENCE: u64 = word("audience");
-const ISSUER: u64 = word("issuer");
-const METHODS_KEY: u64 = word("methods");
-const PATH: u64 = word("path");
-const SCOPES: u64 = word("scopes");
-const UPSTREAM: u64 = word("upstream");
-
-/// How many printable ASCII characters but quotes and backslashes stand at the beginning, eight
-/// at a time.
-#[inline(always)]
-fn plain_run(bytes: &[u8]) -> usize {
-    const ONES: u64 = u64::MAX / 255;
-    const HIGH: u64 = ONES << 7;
-    let mut run = 0;
-    while let Some(eight) = bytes.get(run..).and_then(<[u8]>::first_chunk::<8>) {
-        let word = u64::from_le_bytes(*eight);
-        // The high bit of the first byte that is zero, and perhaps of later ones.
-        let zero = |word: u64| word.wrapping_sub(ONES) & !word;
-        let control = word.wrapping_sub(ONES * 0x20) & !word;
-        let special = word
-            | control
-            | zero(word ^ ONES * b'"' as u64)
-            | zero(word ^ ONES * b'\\' as u64)
-            | zero(word ^ ONES * 0x7f);
-        if special & HIGH != 0 {
-            return run + (special & HIGH).trailing_zeros() as usize / 8;
-        }
-        run += 8;
-    }
-    let plain = |byte: &&u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
-    run + bytes.iter().skip(run).take_while(plain).count()
-}
+const PATH: usize = 0;
+const ACCESS: usize = 1;
+const UPSTREAM: usize = 2;
+const ISSUER: usize = 3;
+const AUDIENCE: usize = 4;
+const SCOPES: usize = 5;
+const METHODS_KEY: usize = 6;

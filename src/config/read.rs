@@ -352,20 +352,21 @@ impl<'d, 't> Table<'d, 't> {
 }
 
 /// Reads the configuration, each route by itself where that is the same as reading all of it.
-pub(super) fn config(text: String) -> Result<Config, Vec<Problem>> {
+/// `None` when it is no text.
+pub(super) fn config(text: Vec<u8>) -> Option<Result<Config, Vec<Problem>>> {
     match in_pieces(&text) {
         Some(mut config) => {
             config.routes.keep(text);
-            Ok(config)
+            Some(Ok(config))
         }
-        None => whole(&text),
+        None => std::str::from_utf8(&text).ok().map(whole),
     }
 }
 
 /// `None` where the whole text has to be read.
-pub(super) fn in_pieces(text: &str) -> Option<Config> {
-    let first = table::first(text)?;
-    let head = text.get(..first)?;
+pub(super) fn in_pieces(text: &[u8]) -> Option<Config> {
+    let first = table::next(text, 0)?;
+    let head = std::str::from_utf8(text.get(..first)?).ok()?;
     let problems = Problems::new(head);
     let judged = judged(head, &problems, |_, names| table::read(text, first, names));
     judged.filter(|_| problems.count() == 0)

@@ -127,7 +127,7 @@ pub(super) fn routes(root: &Table<'_, '_>, names: &Names<'_>) -> Routes {
     }
     let patterns = routes
         .iter()
-        .map(|route| (route.path.base.as_str(), route.path.prefix));
+        .map(|route| (route.path.base.as_bytes(), route.path.prefix));
     let matcher = Matcher::new(patterns);
     overlaps(root, &routes, &places, &matcher);
     slash_twins(root, &routes, &places, &matcher);

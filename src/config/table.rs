@@ -20,7 +20,7 @@ use crate::policy::{CheckedPath, Match, Matcher, Route};
 #[derive(Debug)]
 pub struct RouteTable {
     /// What the entries' places are in.
-    text: String,
+    text: Vec<u8>,
     entries: Vec<Entry>,
     matcher: Matcher,
 }
@@ -42,14 +42,14 @@ impl RouteTable {
             made: OnceCell::from(Box::new(route)),
         });
         RouteTable {
-            text: String::new(),
+            text: Vec::new(),
             entries: entries.collect(),
             matcher,
         }
     }
 
     /// Keeps the text that the routes were read from.
-    pub(super) fn keep(&mut self, text: String) {
+    pub(super) fn keep(&mut self, text: Vec<u8>) {
         self.text = text;
     }
 
@@ -81,54 +81,48 @@ impl Config {
 
 impl Entry {
     /// The route, made now if it was not before. `None` cannot be: it was judged.
-    fn made<'n>(&self, text: &str, names: impl FnOnce() -> Names<'n>) -> Option<&Route> {
+    fn made<'n>(&self, text: &[u8], names: impl FnOnce() -> Names<'n>) -> Option<&Route> {
         if let Some(known) = self.made.get() {
             return Some(known);
         }
-        let block = text.get(self.start..self.end)?;
+        let block = std::str::from_utf8(text.get(self.start..self.end)?).ok()?;
         let route = single(block, &names(), &mut Found::default())?;
         Some(self.made.get_or_init(|| Box::new(route)))
     }
 }
 
-/// Where the first route begins, if it may stand by itself.
-pub(super) fn first(text: &str) -> Option<usize> {
-    next(text, 0)
-}
-
 /// Where the next line begins that begins like a route, from `at` on.
-fn next(text: &str, at: usize) -> Option<usize> {
-    let is_line = |at: &usize| *at == 0 || text.as_bytes().get(at - 1) == Some(&b'\n');
-    let rest = text.get(at..)?;
-    let mut places = rest.match_indices(HEADER).map(|(place, _)| at + place);
-    places.find(is_line)
+pub(super) fn next(text: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        let rest = text.get(at..)?;
+        if rest.starts_with(HEADER.as_bytes()) {
+            return Some(at);
+        }
+        at += 1 + rest.iter().position(|byte| *byte == b'\n')?;
+    }
 }
 
 /// Judges the routes of `text` that begin at `first`; `None` when they must be read with the
 /// whole text.
-pub(super) fn read(text: &str, first: usize, names: &Names<'_>) -> Option<Routes> {
+pub(super) fn read(text: &[u8], first: usize, names: &Names<'_>) -> Option<Routes> {
     let mut found = Found::new(names);
     let (mut entries, mut plain) = (Vec::new(), Vec::new());
-    let mut reader = Reader {
-        text,
-        at: first,
-        names,
-        issuer: ("", 0),
-        upstream: ("", 0),
-    };
-    while reader.at < text.len() {
-        let start = reader.at;
-        let route = reader.route();
+    let mut reader = Reader::new(text, names);
+    let mut start = first;
+    while start < text.len() {
         let made = OnceCell::new();
-        if route.is_none() {
-            let end = next(text, start + HEADER.len()).unwrap_or(text.len());
-            let route = single(text.get(start..end)?, names, &mut found)?;
-            let _ = made.set(Box::new(route));
-            reader.at = end;
-        }
+        let (route, end) = match reader.route(start) {
+            Some((route, end)) => (Some(route), end),
+            None => {
+                let end = next(text, start + HEADER.len()).unwrap_or(text.len());
+                let block = std::str::from_utf8(text.get(start..end)?).ok()?;
+                let _ = made.set(Box::new(single(block, names, &mut found)?));
+                (None, end)
+            }
+        };
         plain.push(route);
-        let end = reader.at;
         entries.push(Entry { start, end, made });
+        start = end;
     }
     let table = Judged {
         text,
@@ -142,7 +136,7 @@ pub(super) fn read(text: &str, first: usize, names: &Names<'_>) -> Option<Routes
     }
     Some(Routes {
         table: RouteTable {
-            text: String::new(),
+            text: Vec::new(),
             entries,
             matcher,
         },
@@ -154,7 +148,7 @@ pub(super) fn read(text: &str, first: usize, names: &Names<'_>) -> Option<Routes
 /// Routes each right by itself. What follows is quick where they are plain; where it says that
 /// something is wrong, the whole text is judged again.
 struct Judged<'a> {
-    text: &'a str,
+    text: &'a [u8],
     names: &'a Names<'a>,
     entries: &'a [Entry],
     plain: &'a [Option<Plain<'a>>],
@@ -170,11 +164,11 @@ impl<'a> Judged<'a> {
         entry.made(self.text, || self.names.clone())
     }
 
-    fn pattern(&self, index: usize) -> (&'a str, bool) {
+    fn pattern(&self, index: usize) -> (&'a [u8], bool) {
         match self.plain(index) {
             Some(plain) => (plain.base, plain.prefix),
-            None => self.made(index).map_or(("", false), |route| {
-                (route.path.base.as_str(), route.path.prefix)
+            None => self.made(index).map_or((&[], false), |route| {
+                (route.path.base.as_bytes(), route.path.prefix)
             }),
         }
     }
@@ -196,16 +190,16 @@ impl<'a> Judged<'a> {
 
     /// True when an exact path may have a twin with a trailing slash that asks for less.
     fn open_twins(&self, matcher: &Matcher) -> bool {
-        let mut twin = String::new();
+        let mut twin = Vec::new();
         (0..self.entries.len()).any(|index| {
             let (base, prefix) = self.pattern(index);
-            if prefix || base == "/" {
+            if prefix || base == b"/" {
                 return false;
             }
             twin.clear();
-            match base.strip_suffix('/') {
-                Some(without) => twin.push_str(without),
-                None => twin.extend([base, "/"]),
+            match base.strip_suffix(b"/") {
+                Some(without) => twin.extend_from_slice(without),
+                None => twin.extend(base.iter().chain(b"/")),
             }
             let weaker = |other| match (self.plain(other), self.plain(index)) {
                 (Some(other), Some(own)) => other.shares_methods_with(own) && !other.covers(own),
@@ -218,7 +212,7 @@ impl<'a> Judged<'a> {
                     _ => true,
                 },
             };
-            matcher.at(twin.as_bytes()).any(weaker)
+            matcher.at(&twin).any(weaker)
         })
     }
 }

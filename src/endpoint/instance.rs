@@ -97,12 +97,12 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Parses the text of `airside.toml` and reads the session keys. Logs the failure, or each
+    /// Reads `airside.toml`, as it was found, and reads the session keys. Logs the failure, or each
     /// `danger_*` switch that is on.
     ///
     /// # Errors
     /// [`StartError`]; then no request may be served.
-    pub async fn start(config: Option<&str>, ports: Ports<'_>) -> Result<Self, StartError> {
+    pub async fn start(config: Option<Vec<u8>>, ports: Ports<'_>) -> Result<Self, StartError> {
         let started = Self::try_start(config, ports).await;
         log_start(&started, ports);
         started
@@ -113,13 +113,13 @@ impl Instance {
     ///
     /// # Errors
     /// [`StartError`]; then no request may be served.
-    pub async fn start_gate(config: Option<&str>, ports: Ports<'_>) -> Result<Self, StartError> {
+    pub async fn start_gate(config: Option<Vec<u8>>, ports: Ports<'_>) -> Result<Self, StartError> {
         let started = Self::try_start_gate(config, ports).await;
         log_start(&started, ports);
         started
     }
 
-    async fn try_start_gate(config: Option<&str>, ports: Ports<'_>) -> Result<Self, StartError> {
+    async fn try_start_gate(config: Option<Vec<u8>>, ports: Ports<'_>) -> Result<Self, StartError> {
         let instance = Self::try_start(config, ports).await?;
         let mut upstreams = instance.config.upstreams.iter();
         if upstreams.any(|upstream| upstream.assertion.is_some()) {
@@ -130,9 +130,11 @@ impl Instance {
         Ok(instance)
     }
 
-    async fn try_start(config: Option<&str>, ports: Ports<'_>) -> Result<Self, StartError> {
-        let text = config.ok_or(StartError::ConfigUnreadable)?;
-        let config = Config::parse(text).map_err(|problems| StartError::config(&problems))?;
+    async fn try_start(config: Option<Vec<u8>>, ports: Ports<'_>) -> Result<Self, StartError> {
+        let read = config.and_then(Config::from_bytes);
+        let config = read
+            .ok_or(StartError::ConfigUnreadable)?
+            .map_err(|problems| StartError::config(&problems))?;
         let keys = ports
             .variables
             .secret(SESSION_KEYS)
@@ -209,7 +211,7 @@ mod tests {
 
     #[track_caller]
     fn check(config: Option<&str>, world: &World, expected: Result<(), &str>) {
-        let started = block_on(Instance::start(config, world.ports())).map(|_| ());
+        let started = block_on(Instance::start(config.map(Into::into), world.ports())).map(|_| ());
         let outcome = started.map_err(|error| error.code());
         assert_eq!(outcome, expected);
         let logged: Vec<&str> = expected.err().into_iter().collect();
@@ -220,6 +222,8 @@ mod tests {
     fn an_instance_starts_only_with_configuration_and_keys() {
         check(Some(CONFIG), &world(), Ok(()));
         check(None, &world(), Err("config_unreadable"));
+        let started = block_on(Instance::start(Some(vec![b'#', 0xff]), world().ports()));
+        assert_eq!(started.err(), Some(StartError::ConfigUnreadable));
         check(Some("public_url = 3"), &world(), Err("config_invalid"));
         check(Some(CONFIG), &World::default(), Err("session_keys_missing"));
         let world = World::default();
@@ -235,13 +239,13 @@ mod tests {
             if let Some(keys) = keys {
                 world.variables.set(ASSERTION_KEYS, keys);
             }
-            let started = block_on(Instance::start_gate(Some(config), world.ports()));
+            let started = block_on(Instance::start_gate(Some(config.into()), world.ports()));
             let outcome = started.map(|_| ()).map_err(|error| error.code());
             assert_eq!(outcome, expected);
             let logged: Vec<&str> = expected.err().into_iter().collect();
             assert_eq!(world.events.codes(), logged, "one line per failure");
             // The others are not granted the variable, and do not need it.
-            assert!(block_on(Instance::start(Some(config), world.ports())).is_ok());
+            assert!(block_on(Instance::start(Some(config.into()), world.ports())).is_ok());
         }
         let keys = jwt_simple::prelude::Ed25519KeyPair::generate().with_key_id("a");
         let keys = format!("{{\"keys\":[{}]}}", keys.to_jwk());
@@ -257,7 +261,10 @@ mod tests {
 
     #[test]
     fn the_log_line_names_the_key() {
-        let error = block_on(Instance::start(Some("public_url = 3"), world().ports()));
+        let error = block_on(Instance::start(
+            Some("public_url = 3".into()),
+            world().ports(),
+        ));
         match error.map(|_| ()) {
             Err(StartError::Config { count, first }) => {
                 assert!(
@@ -274,7 +281,7 @@ mod tests {
         let danger = "[issuers.demo]\ndanger_any_typ = true";
         let config = CONFIG.replace("[issuers.demo]", danger);
         let world = world();
-        assert!(block_on(Instance::start(Some(&config), world.ports())).is_ok());
+        assert!(block_on(Instance::start(Some(config.into()), world.ports())).is_ok());
         let events = world.events.take();
         assert_eq!(events.len(), 1);
         assert_eq!(events[0].code, "danger_on");
@@ -285,7 +292,7 @@ mod tests {
     #[test]
     fn a_variable_is_read_once_but_a_failure_is_not_kept() {
         let world = world();
-        let instance = block_on(Instance::start(Some(CONFIG), world.ports())).ok();
+        let instance = block_on(Instance::start(Some(CONFIG.into()), world.ports())).ok();
         let instance = instance.expect("instance");
         let secret = || block_on(instance.secret("client_secret", world.ports()));
         assert_eq!(secret().map(|_| ()), Err(VariableError));

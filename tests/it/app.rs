@@ -84,7 +84,8 @@ impl App {
             .http
             .json("https://op.example/jwks", idp.jwks().to_string());
         let config = change(CONFIG.to_owned());
-        let instance = block_on(Instance::start(Some(&config), world.ports())).expect("instance");
+        let instance = block_on(Instance::start(Some(config.as_str().into()), world.ports()))
+            .expect("instance");
         App {
             world,
             instance,
@@ -104,7 +105,10 @@ impl App {
 
     /// Another instance in the same world: one more machine with the same store.
     pub(crate) fn machine(&self) -> Instance {
-        let started = block_on(Instance::start(Some(&self.config), self.world.ports()));
+        let started = block_on(Instance::start(
+            Some(self.config.as_str().into()),
+            self.world.ports(),
+        ));
         started.expect("instance")
     }
 

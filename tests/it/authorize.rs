@@ -85,7 +85,8 @@ impl Gate {
                 .json(&idp.issuer().openid_configuration(), metadata.to_string());
             world.http.json(&jwks_uri, idp.jwks().to_string());
         }
-        let instance = block_on(Instance::start(Some(config), world.ports())).expect("instance");
+        let instance =
+            block_on(Instance::start(Some(config.into()), world.ports())).expect("instance");
         Gate {
             world,
             instance,

@@ -52,7 +52,7 @@ impl Gate {
         let well_known = idp.issuer().openid_configuration();
         world.http.json(&well_known, metadata.to_string());
         world.http.json(&jwks_uri, idp.jwks().to_string());
-        let started = block_on(Instance::start(Some(&config), world.ports()));
+        let started = block_on(Instance::start(Some(config.as_str().into()), world.ports()));
         let instance = match started {
             Ok(instance) => instance,
             Err(error) => panic!("{error}"),

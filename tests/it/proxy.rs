@@ -56,7 +56,7 @@ impl Gate {
         world.http.json(&metadata, idp.metadata().to_string());
         world.http.json(&idp.url("/jwks"), idp.jwks().to_string());
         let config = config();
-        let started = Instance::start_gate(Some(&config), world.ports());
+        let started = Instance::start_gate(Some(config.as_str().into()), world.ports());
         let instance = block_on(started).expect("instance");
         Gate {
             world,

@@ -171,7 +171,10 @@ impl Fleet {
             });
             idps.insert(name, idp);
         }
-        let start = || block_on(Instance::start(Some(&config), world.ports())).expect("instance");
+        let start = || {
+            let config = config.as_str().into();
+            block_on(Instance::start(Some(config), world.ports())).expect("instance")
+        };
         let machines = (0..machines).map(|_| start()).collect();
         Fleet {
             world,

@@ -29,7 +29,7 @@ use crate::relay::{Limit, counted, measured};
 /// [`ErrorCode`] when the host refuses the response.
 pub async fn gate(request: WasiRequest) -> Result<WasiResponse, ErrorCode> {
     let ports = ports();
-    let start = async |config: Option<&str>, ports| Instance::start_gate(config, ports).await;
+    let start = async |config: Option<Vec<u8>>, ports| Instance::start_gate(config, ports).await;
     let Some(instance) = instance(ports, start).await else {
         return respond_with(respond::unusable());
     };

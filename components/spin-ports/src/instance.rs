@@ -19,7 +19,7 @@ const CONFIG: &str = "/airside.toml";
 /// down may be back for the next request.
 pub(crate) async fn instance<S>(ports: Ports<'static>, start: S) -> Option<Rc<Instance>>
 where
-    S: AsyncFnOnce(Option<&str>, Ports<'static>) -> Result<Instance, StartError>,
+    S: AsyncFnOnce(Option<Vec<u8>>, Ports<'static>) -> Result<Instance, StartError>,
 {
     if let Some(known) = INSTANCE.with_borrow(Clone::clone) {
         return Some(known);
@@ -27,8 +27,8 @@ where
     if WRONG.get() {
         return None;
     }
-    let config = std::fs::read_to_string(CONFIG).ok();
-    match start(config.as_deref(), ports).await {
+    let config = std::fs::read(CONFIG).ok();
+    match start(config, ports).await {
         Ok(started) => {
             let started = Rc::new(started);
             // Requests interleave: one that started at the same time has put in the same.

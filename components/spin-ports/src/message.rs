@@ -68,7 +68,7 @@ async fn serve_on<E>(
 where
     E: AsyncFnOnce(Request<Bytes>, &Instance, Ports<'static>) -> Response<Bytes>,
 {
-    let start = async |config: Option<&str>, ports| Instance::start(config, ports).await;
+    let start = async |config: Option<Vec<u8>>, ports| Instance::start(config, ports).await;
     let Some(instance) = instance(ports, start).await else {
         return respond_with(respond::unusable());
     };

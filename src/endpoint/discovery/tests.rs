@@ -37,7 +37,7 @@ fn take_down(world: &World) {
 }
 
 fn instance(world: &World) -> Instance {
-    block_on(Instance::start(Some(CONFIG), world.ports())).expect("starts")
+    block_on(Instance::start(Some(CONFIG.into()), world.ports())).expect("starts")
 }
 
 fn issuer() -> Issuer {

@@ -1,0 +1,146 @@
+//! Text looked at eight bytes at a time: as one number, the first byte lowest.
+
+/// Each byte is one.
+pub(crate) const ONES: u64 = u64::MAX / 255;
+/// The highest bit of each byte.
+pub(crate) const HIGH: u64 = ONES << 7;
+
+/// The eight bytes from `at` on, zeros behind the end.
+#[inline(always)]
+pub(crate) fn at(bytes: &[u8], at: usize) -> u64 {
+    match bytes.get(at..).and_then(<[u8]>::first_chunk) {
+        Some(eight) => u64::from_le_bytes(*eight),
+        None => last(bytes, at),
+    }
+}
+
+#[inline(never)]
+fn last(bytes: &[u8], at: usize) -> u64 {
+    let rest = bytes.get(at..).unwrap_or_default().iter().rev();
+    rest.fold(0, |word, byte| word << 8 | u64::from(*byte))
+}
+
+/// At most eight letters as one number.
+pub(crate) const fn of(text: &str) -> u64 {
+    let (bytes, mut at, mut word) = (text.as_bytes(), text.len(), 0);
+    while at > 0 {
+        at -= 1;
+        word = word << 8 | bytes[at] as u64;
+    }
+    word
+}
+
+/// All bits of the first `length` bytes, and none of the others.
+#[inline(always)]
+pub(crate) const fn low(length: usize) -> u64 {
+    if length < 8 {
+        (1 << (length * 8)) - 1
+    } else {
+        u64::MAX
+    }
+}
+
+/// Not zero where a byte is a quote, a backslash, before `least` in ASCII or behind `~`. The
+/// first byte whose highest bit is set is the first such byte; later ones say nothing.
+#[inline(always)]
+pub(crate) const fn special(word: u64, least: u8) -> u64 {
+    let quote = (word ^ ONES * b'"' as u64).wrapping_sub(ONES);
+    let backslash = (word ^ ONES * b'\\' as u64).wrapping_sub(ONES);
+    let early = word.wrapping_sub(ONES * least as u64);
+    (word | word.wrapping_add(ONES) | early | quote | backslash) & HIGH
+}
+
+/// The highest bit of each byte that is `byte`. All must be ASCII.
+#[inline(always)]
+pub(crate) const fn equal(word: u64, byte: u8) -> u64 {
+    !((word ^ ONES * byte as u64) + ONES * 0x7f) & HIGH
+}
+
+/// Not zero where a byte is one of ` #%*?`. All must be ASCII.
+#[inline(always)]
+pub(crate) const fn obtrusive(word: u64) -> u64 {
+    let blank = (word ^ ONES * b' ' as u64).wrapping_sub(ONES);
+    let hash = (word ^ ONES * b'#' as u64).wrapping_sub(ONES);
+    let percent = (word ^ ONES * b'%' as u64).wrapping_sub(ONES);
+    let star = (word ^ ONES * b'*' as u64).wrapping_sub(ONES);
+    let question = (word ^ ONES * b'?' as u64).wrapping_sub(ONES);
+    (blank | hash | percent | star | question) & HIGH
+}
+
+/// A hash of the bytes and of `seed`. It needs no secret where those who may choose what is
+/// looked up cannot choose what is there.
+#[inline(always)]
+pub(crate) fn hash(bytes: &[u8], seed: u64) -> u64 {
+    let mix = |hash: u64, word: u64| {
+        let mixed = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed ^ mixed >> 32
+    };
+    let (mut hash, mut place) = (seed ^ bytes.len() as u64, 0);
+    while place + 8 < bytes.len() {
+        hash = mix(hash, at(bytes, place));
+        place += 8;
+    }
+    // The last eight, some of them for the second time.
+    mix(hash, at(bytes, bytes.len().saturating_sub(8)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_bytes_in_their_order() {
+        let text = b"abcdefghij";
+        assert_eq!(at(text, 0), of("abcdefgh"));
+        assert_eq!(at(text, 2), of("cdefghij"));
+        assert_eq!(at(text, 8), of("ij"));
+        assert_eq!(
+            (at(text, 10), at(text, 11), at(text, usize::MAX)),
+            (0, 0, 0)
+        );
+        assert_eq!(at(text, 0) & low(3), of("abc"));
+        assert_eq!((low(0), low(8), low(9)), (0, u64::MAX, u64::MAX));
+    }
+
+    #[test]
+    fn each_byte_is_judged_at_each_place_as_by_itself() {
+        for byte in 0..=u8::MAX {
+            for place in 0..8 {
+                for around in [b'a', b' ', b'!', b'~', b'/', b'.', b'[', b']', b'#', b'@'] {
+                    let mut bytes = [around; 8];
+                    bytes[place] = byte;
+                    let word = u64::from_le_bytes(bytes);
+                    for least in [b' ', b'!'] {
+                        let is_special = |byte: &u8| {
+                            *byte < least || *byte > b'~' || matches!(byte, b'"' | b'\\')
+                        };
+                        let expected = bytes.iter().position(is_special);
+                        let found = special(word, least);
+                        let first = (found != 0).then(|| found.trailing_zeros() as usize / 8);
+                        assert_eq!(first, expected, "{bytes:?}");
+                    }
+                    if byte < 0x80 {
+                        let expected = bytes.iter().any(|byte| b" #%*?".contains(byte));
+                        assert_eq!(obtrusive(word) != 0, expected, "{bytes:?}");
+                        let marks = bytes.map(|byte| if byte == b'/' { 0x80 } else { 0 });
+                        assert_eq!(equal(word, b'/'), u64::from_le_bytes(marks), "{bytes:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn hashes_of_names_that_count_up_are_spread() {
+        let mut places = vec![0; 1 << 15];
+        for number in 0..10_000 {
+            let name = format!("/grown/{}/{number}", number % 100);
+            places[hash(name.as_bytes(), 1) as usize % (1 << 15)] += 1;
+            assert_ne!(hash(name.as_bytes(), 1), hash(name.as_bytes(), 0));
+        }
+        // As many as chance would take, about.
+        let taken = places.iter().filter(|count| **count > 0).count();
+        assert!((8_000..9_200).contains(&taken), "{taken}");
+        assert!(places.iter().all(|count| *count < 7));
+    }
+}

@@ -72,7 +72,9 @@ pub(crate) const fn obtrusive(word: u64) -> u64 {
 #[inline(always)]
 pub(crate) fn hash(bytes: &[u8], seed: u64) -> u64 {
     let mix = |hash: u64, word: u64| {
-        let mixed = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // A product moves bits up: the upper ones must be below too, but not a digit on a digit.
+        let both = (hash ^ word) ^ (hash ^ word) >> 29;
+        let mixed = both.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         mixed ^ mixed >> 32
     };
     let (mut hash, mut place) = (seed ^ bytes.len() as u64, 0);

@@ -7,6 +7,7 @@ mod client;
 mod credential;
 mod entries;
 mod login;
+mod network;
 mod plain;
 mod platform;
 mod preset;
@@ -23,6 +24,7 @@ use std::fmt;
 use http::Method;
 
 pub use crate::config::credential::{Credential, Grant};
+pub use crate::config::network::Network;
 pub use crate::config::platform::Platform;
 pub use crate::config::proxying::{Assertion, Identity, IdentityHeaders};
 pub use crate::config::table::RouteTable;
@@ -41,6 +43,8 @@ use crate::url::{HttpsUrl, Issuer, Origin};
 pub struct Config {
     /// Where browsers reach the gateway.
     pub public_url: Origin,
+    /// The proxies in front of the gateway that are believed whom they saw.
+    pub trusted_proxies: Vec<Network>,
     /// How long sessions live.
     pub session: SessionLimits,
     /// Who may vouch for a person, in the order of their names.

@@ -407,6 +407,12 @@ fn judged<'t>(
     let public_url: Option<Origin> =
         root.required("public_url", "an origin such as https://app.example.com");
     platform::read(&root);
+    let trusted_proxies = root.list(
+        "trusted_proxies",
+        "addresses or networks of your own proxies, such as \"10.0.0.0/8\", without bits beyond \
+         their length",
+        Vec::new,
+    );
     let session = session(&root, &mut dangers);
     let provider_tables = root.named("providers");
     let several = provider_tables.len() > 1;
@@ -463,6 +469,7 @@ fn judged<'t>(
     } = routes?;
     Some(Config {
         public_url: public_url?,
+        trusted_proxies,
         session,
         providers,
         issuers: issuers

@@ -6,6 +6,7 @@ use crate::config::claims;
 use crate::config::entries::is_scope;
 use crate::config::read::{Problems, Table};
 use crate::config::table::RouteTable;
+use crate::config::toml::{Spanned, Value};
 use crate::config::{Config, Provider, TokenIssuer, Upstream, proxying, resource, toml};
 use crate::oauth::access_token::{AudienceClaim, ClaimRule};
 use crate::oauth::protected_resource::ProtectedResource;
@@ -246,16 +247,11 @@ fn token_rule(
     claim_rules: &mut [Vec<ClaimRule>],
 ) -> Option<TokenRule> {
     let issuer = reference(table, "issuer", &names.issuers);
-    let audience = table.required_text(
-        "audience",
-        "the API's own identifier, as in the tokens' aud",
-    );
     let issuer_name = issuer.and_then(|index| names.issuers.get(index));
     let names_client = issuer_name.is_some_and(|name| names.addressed_to_clients.contains(name));
-    if let Some(audience) = &audience
-        && names.client_ids.contains(&audience.as_str())
-        && !names_client
-    {
+    let audiences = audiences(table, names_client);
+    let is_client = |audience: &String| names.client_ids.contains(&audience.as_str());
+    if !names_client && audiences.iter().flatten().any(is_client) {
         // The idea everything serves: the two checks never share an audience. Where `client_id`
         // stands for `aud`, they do not either: a token with `aud` is refused there.
         table.problem("audience", "is a client_id: then an ID token would open this API. Expected the API's own identifier");
@@ -272,11 +268,25 @@ fn token_rule(
     let claims = claims::read(table, issuer.and_then(|index| claim_rules.get_mut(index)));
     Some(TokenRule {
         issuer: issuer?,
-        audience: audience?,
+        audiences: audiences?,
         scopes,
         any_scopes,
         claims,
     })
+}
+
+/// `audience`: a list only where clients are meant, of which an API may have several.
+fn audiences(table: &Table<'_, '_>, names_client: bool) -> Option<Vec<String>> {
+    let is_list = |value: &&Spanned<Value<'_>>| value.get_ref().as_array().is_some();
+    if !names_client || table.get("audience").filter(is_list).is_none() {
+        let text = "the API's own identifier, as in the tokens' aud";
+        return Some(vec![table.required_text("audience", text)?]);
+    }
+    let list: Vec<String> = table.list("audience", "client_ids", Vec::new);
+    if list.is_empty() || list.iter().any(|id| id.is_empty() || id.trim() != id) {
+        table.problem("audience", "expected client_ids, at least one");
+    }
+    Some(list)
 }
 
 /// The index of the entry that `key` names.

@@ -59,10 +59,7 @@ fn the_configuration_of_the_demo_is_accepted() {
     // The two checks never share an audience.
     for route in (0..config.routes.len()).filter_map(|index| config.route(index)) {
         if let Access::Token(rule) = &route.access {
-            assert_eq!(
-                config.client_id_in(std::slice::from_ref(&rule.audience)),
-                None
-            );
+            assert_eq!(config.client_id_in(&rule.audiences), None);
         }
     }
 }

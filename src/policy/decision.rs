@@ -126,7 +126,8 @@ pub fn decide(
         return Err(DenialReason::Issuer);
     }
     // RFC 9068 section 4: the resource server must find itself in `aud`.
-    if !token.audience().contains(&rule.audience) {
+    let addressed = |audience| token.audience().contains(audience);
+    if !rule.audiences.iter().any(addressed) {
         return Err(DenialReason::Audience);
     }
     let has = |scope: &String| token.has_scope(scope);

@@ -70,8 +70,9 @@ impl Access {
 pub struct TokenRule {
     /// Index of the token issuer in the configuration.
     pub issuer: usize,
-    /// The API's own identifier: the token must be addressed to it (RFC 9068 section 4).
-    pub audience: String,
+    /// The API's own identifier: the token must be addressed to it (RFC 9068 section 4). Where
+    /// the client stands for the audience, the clients one of which it must be.
+    pub audiences: Vec<String>,
     /// All of these scopes are needed.
     pub scopes: Vec<String>,
     /// One of these scopes is needed; empty needs none.
@@ -90,7 +91,10 @@ impl TokenRule {
                     .iter()
                     .all(|one| other.any_scopes.contains(one));
         self.issuer == other.issuer
-            && self.audience == other.audience
+            && self
+                .audiences
+                .iter()
+                .all(|one| other.audiences.contains(one))
             && other.scopes.iter().all(|one| self.scopes.contains(one))
             && any_covers
             && other.claims.iter().all(|one| self.claims.contains(one))

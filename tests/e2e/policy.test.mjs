@@ -17,7 +17,7 @@ const post = async (url, body) => (await request(url, { method: 'POST', body: JS
 const SHAPES = {
   cognito: {
     keys: 'audience_claim = "client_id"\nrequired_claims = { token_use = "access" }\ndanger_any_typ = true',
-    audience: CLIENT,
+    audience: ['mobile-app', CLIENT],
     token: { header: { typ: null }, claims: { aud: null, token_use: 'access', username: 'alice', version: 2 } },
     twins: {
       'the ID token': [{ aud: CLIENT, token_use: 'id', client_id: null }, 'id_token_at_api'],
@@ -125,7 +125,7 @@ ${shape.keys}
 path = "/${name}/*"
 access = "token"
 issuer = "${name}"
-audience = "${shape.audience}"
+audience = ${JSON.stringify(shape.audience)}
 scopes = ["read:invoices"]
 upstream = "invoices"
 upstream_path = "/api/invoices/*"

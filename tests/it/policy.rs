@@ -253,6 +253,28 @@ fn cognito_names_the_client_and_the_kind_of_token() {
 }
 
 #[test]
+fn an_api_of_cognito_may_have_several_clients() {
+    let url = "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_AbC123";
+    let gate = Gate::new(
+        url,
+        "preset = \"cognito\"",
+        "audience = [\"mobile-app\", \"the-client\"]",
+    );
+    let token = |client: Value| {
+        let claims = json!({
+            "sub": "aaaa-bbbb", "client_id": client, "token_use": "access", "scope": "openid",
+        });
+        gate.sign("JWT", &claims)
+    };
+    for client in ["mobile-app", CLIENT] {
+        gate.passes(client, &token(client.into()));
+    }
+    for other in ["another", "mobile-app the-client", "mobile"] {
+        gate.refuses(other, &token(other.into()), (401, "access_token_aud"));
+    }
+}
+
+#[test]
 fn entra_has_azp_and_scp() {
     let url = "https://login.microsoftonline.com/72f988bf-86f1-41af-91ab-2d7cd011db47/v2.0";
     let route = "audience = \"api://invoices\"\nscopes = [\"invoices.read\"]";

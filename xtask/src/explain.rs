@@ -109,7 +109,7 @@ fn rule(route: &Route, config: &Config) -> String {
                     parts.push(format!("claim {} {:?}", rule.path.join("."), rule.test));
                 }
             }
-            parts.push(format!("for {}", rule.audience));
+            parts.push(format!("for {}", rule.audiences.join(" or ")));
             if !rule.scopes.is_empty() {
                 parts.push(format!("all of the scopes {}", rule.scopes.join(" ")));
             }

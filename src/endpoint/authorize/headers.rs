@@ -3,8 +3,11 @@
 //! Identity comes from the [`Permit`] and from nowhere else: whatever a client sends under
 //! such a name, in whatever spelling, is gone before. Hop-by-hop headers go both ways.
 
+mod cookie_path;
+mod forwarded;
 mod names;
 mod response;
+mod trailers;
 
 pub use names::{is_hop_by_hop, is_stripped};
 pub(super) use response::response;
@@ -48,6 +51,8 @@ pub(super) fn request(
             || (!anybody && name.eq_ignore_ascii_case("authorization"));
         if !drop {
             fields.push((name.clone(), value.clone()));
+        } else if let Some(value) = trailers::kept(name, value, config) {
+            fields.push((name.clone(), value));
         }
     }
     if !matches!(caller, Caller::Nobody)
@@ -55,18 +60,7 @@ pub(super) fn request(
     {
         fields.push(("cookie".to_owned(), cookie));
     }
-    // The host appends its own value after any that the client sent.
-    if let Some(address) = head.values("spin-client-addr").last()
-        && let Some(ip) = ip_of(address)
-    {
-        add(&mut fields, "x-forwarded-for", &ip)?;
-    }
-    add(
-        &mut fields,
-        "x-forwarded-host",
-        config.public_url.authority(),
-    )?;
-    add(&mut fields, "x-forwarded-proto", config.public_url.scheme())?;
+    forwarded::write(&mut fields, head, config)?;
     if let Caller::Known(permit, session) = caller {
         identity(&mut fields, permit, session, names)?;
     }
@@ -124,11 +118,6 @@ fn add(fields: &mut Vec<Field>, name: &str, value: &str) -> Result<(), Error> {
     }
     fields.push((name.to_owned(), value.as_bytes().to_owned()));
     Ok(())
-}
-
-fn ip_of(address: &[u8]) -> Option<String> {
-    let address: std::net::SocketAddr = std::str::from_utf8(address).ok()?.parse().ok()?;
-    Some(address.ip().to_string())
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ pub fn is_stripped(name: &str) -> bool {
         "x-user",
         "x-url-scheme",
     ];
-    const NAMES: [&str; 16] = [
+    const NAMES: [&str; 17] = [
         "client-ip",
         "connection",
         "cookie",
@@ -58,6 +58,7 @@ pub fn is_stripped(name: &str) -> bool {
         "proxy-connection",
         "remote-user",
         "te",
+        "trailer",
         "transfer-encoding",
         "true-client-ip",
         "upgrade",
@@ -124,6 +125,7 @@ mod tests {
             "Connection",
             "Transfer_Encoding",
             "TE",
+            "Trailer",
             "X-HTTP-Method-Override",
         ] {
             assert!(is_stripped(name), "{name}");
@@ -137,7 +139,7 @@ mod tests {
             "x-users",
             "accept",
             "via",
-            "trailer",
+            "trailers",
             "x-real-ips",
             "",
         ] {

@@ -2,6 +2,7 @@
 
 use crate::endpoint::authorize::forward::Forward;
 use crate::endpoint::authorize::head::values;
+use crate::endpoint::authorize::headers::cookie_path;
 use crate::endpoint::authorize::headers::names::{is_among, is_hop_by_hop, named_by_connection};
 use crate::endpoint::authorize::{Field, cors};
 use crate::policy::proxying::Preflight;
@@ -27,9 +28,12 @@ pub(in crate::endpoint::authorize) fn response(
             // The gate answered the preflight: what the upstream says would contradict it.
             || (by_gate && name.starts_with("access-control-"));
         sets_cookie |= is_cookie && !drop;
-        if name == "location"
-            && let Some(public) = public_location(plan, value)
-        {
+        let public = match name.as_str() {
+            "content-location" | "location" => public_location(plan, value),
+            "set-cookie" => cookie_path::public(plan.route, value),
+            _ => None,
+        };
+        if let Some(public) = public {
             *value = public.into_bytes();
         }
         !drop

@@ -115,8 +115,10 @@ fn an_address_of_the_upstream_becomes_one_of_the_public_site() {
     let config = config();
     #[track_caller]
     fn check(config: &Config, route: usize, location: &str, expected: &str) {
-        let headers = response(&plan(config, route), map(&[("location", location)]));
+        let both = [("location", location), ("content-location", location)];
+        let headers = response(&plan(config, route), map(&both));
         assert_eq!(headers["location"], expected, "{location}");
+        assert_eq!(headers["content-location"], expected, "{location}");
     }
     for (route, location, expected) in [
         (
@@ -182,6 +184,62 @@ fn an_address_of_the_upstream_becomes_one_of_the_public_site() {
     ] {
         check(&config, route, location, expected);
     }
+}
+
+#[test]
+fn the_path_of_a_cookie_is_that_of_the_route() {
+    let text = CONFIG.replace("/cors/*", "/strip/*").replace(
+        "cors = { origins",
+        "upstream_path = \"/*\"\ncors = { origins",
+    );
+    let text = format!(
+        "{text}[[routes]]\npath = \"/\"\naccess = \"public\"\nupstream = \"api\"\nupstream_path = \"/in/health\"\n\
+         [[routes]]\npath = \"/as-is/*\"\naccess = \"public\"\nupstream = \"api\"\n"
+    );
+    let config = Config::parse(&text).expect("config");
+    let check = |route, cookie: &str, expected: &str| {
+        let headers = response(&plan(&config, route), map(&[("set-cookie", cookie)]));
+        assert_eq!(headers["set-cookie"], expected, "{cookie}");
+    };
+    for (route, path, expected) in [
+        (0, "/", "/app"),
+        (0, "/v2", "/app"),
+        (0, "/v2/", "/app"),
+        (0, "/v2/x", "/app/x"),
+        (0, "/v2/x/", "/app/x/"),
+        // Nowhere that this route leads to.
+        (0, "/v", "/v"),
+        (0, "/v20", "/v20"),
+        (0, "/other", "/other"),
+        (1, "/", "/strip"),
+        (1, "/x", "/strip/x"),
+        (2, "/", "/"),
+        (2, "/in", "/"),
+        (2, "/in/health", "/"),
+        (2, "/in/healthy", "/in/healthy"),
+        (3, "/", "/"),
+        (3, "/x", "/x"),
+        (0, "x", "x"),
+        (0, "", ""),
+    ] {
+        let cookie = |path| format!("a=1; HttpOnly; Path={path}; Secure");
+        check(route, &cookie(path), &cookie(expected));
+    }
+    check(0, "a=1", "a=1");
+    check(0, "a=Path=/; Secure", "a=Path=/; Secure");
+    check(0, "a=1;path=/v2/x;PATH = /", "a=1; Path=/app/x; Path=/app");
+    // These say of themselves that they are for all paths.
+    check(
+        0,
+        "__Host-b=1; Secure; Path=/",
+        "__Host-b=1; Secure; Path=/",
+    );
+    check(
+        0,
+        "__host-b=1; Secure; Path=/",
+        "__host-b=1; Secure; Path=/",
+    );
+    check(0, "__Secure-b=1; Path=/", "__Secure-b=1; Path=/app");
 }
 
 #[test]

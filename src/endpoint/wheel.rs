@@ -324,6 +324,11 @@ mod tests {
         for floor in [&b"x"[..], b"99999999999", b"-1", b""] {
             block_on(world.key_value.set(FLOOR, floor)).expect("set");
             run_dry(&world);
+            // And nobody stops it so.
+            put(&world, "airside/later", b"");
+            world.clock.advance(LIFE + 2 * HOUR);
+            run_dry(&world);
+            assert_eq!(keys(&world), ["theirs"]);
         }
     }
 

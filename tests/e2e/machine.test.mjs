@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { bearer, forge, oidcProvider, oidcProviderTokens, request, scenario } from './harness.mjs';
+import { bearer, forge, freePort, gateway, oidcProvider, oidcProviderTokens, request, scenario } from './harness.mjs';
 
 const UPSTREAM_API = 'https://billing.example.com';
 const SCOPE = 'openid read:invoices write:invoices';
@@ -64,16 +64,17 @@ credential_resource = ["${UPSTREAM_API}"]`),
 });
 
 test('token exchange of oidc-provider: each caller\'s opaque token for one of their own', async () => {
-  const app = await scenario({
-    make: oidcProvider,
-    providerArgs: ['--access-token-format', 'opaque', '--upstream-api', UPSTREAM_API],
-    edit: showing(
-      `credential = "token_exchange"
+  const edit = showing(
+    `credential = "token_exchange"
 credential_issuer = "demo"
 credential_scopes = ["read:invoices"]
 credential_resource = ["${UPSTREAM_API}"]`,
-      'introspection = true\n',
-    ),
+    'introspection = true\n',
+  );
+  const app = await scenario({
+    make: oidcProvider,
+    providerArgs: ['--access-token-format', 'opaque', '--upstream-api', UPSTREAM_API],
+    edit,
   });
   const users = {};
   for (const user of ['alice', 'bob', 'alice', 'bob']) {
@@ -102,6 +103,18 @@ credential_resource = ["${UPSTREAM_API}"]`,
   // No token was shown for two callers, not even for two tokens of one person.
   const all = [...bySubject.values()].flatMap((set) => [...set]);
   assert.equal(new Set(all).size, all.length);
+  // Another machine finds them in the store, each for its caller.
+  const asked = await hits(app);
+  const twin = await gateway({
+    port: await freePort(), provider: app.provider.url, upstreamUrl: app.back.url, edit, shares: app.gate,
+  });
+  for (const [token, user] of callers) {
+    const header = shown(await echo(twin, token));
+    assert.ok(bySubject.get(token).has(header), `of ${user}`);
+  }
+  assert.equal(await hits(app), asked);
+  console.log(`60 requests of 4 callers: ${asked - 4} exchanges; 4 requests to another machine: none`);
+  await twin.stop();
   await app.stop();
 });
 

@@ -10,10 +10,12 @@ use std::rc::Rc;
 use airside::endpoint::Head;
 use airside::endpoint::{self, Decision, Instance, authorize};
 use airside::oidc::id_token::nonce_hash;
-use airside::ports::{FetchLimits, HttpClient, HttpError, PortFuture, Ports};
+use airside::ports::{FetchLimits, HttpClient, HttpError, KeyValue, PortFuture, Ports};
 use airside::respond::Code;
 use airside::secret::Secret;
 use airside::session::cookie::session_cookies;
+use airside::session::refresh_keys::RefreshKeys;
+use airside::session::refresh_lock::Mark;
 use airside::session::{Cookies, Session};
 use airside::testing::{Idp, PlanHeaders, SeededRandom, World, block_on, run_all};
 use airside::time::{Lifetime, UnixTime};
@@ -144,11 +146,16 @@ impl Fleet {
 
     /// With these lines under `[session]`.
     fn with_session(machines: usize, lines: &str) -> Self {
-        let config = CONFIG.replacen(
+        Self::with(
+            machines,
             "[providers.op]",
             &format!("[session]\n{lines}\n[providers.op]"),
-            1,
-        );
+        )
+    }
+
+    /// With `new` in place of `old` in the configuration.
+    fn with(machines: usize, old: &str, new: &str) -> Self {
+        let config = CONFIG.replacen(old, new, 1);
         let world = World::default();
         let key = airside::encoding::base64url_encode(&[7; 32]);
         world.variables.set("session_keys", &format!("k:{key}"));
@@ -607,6 +614,162 @@ fn while_the_provider_is_down_a_good_token_passes_and_an_expired_one_waits() {
 }
 
 #[test]
+fn who_has_a_token_that_is_still_good_does_not_wait_for_the_refresh_of_another() {
+    for (expires_in, waiting) in [(10, 0), (-100, 9)] {
+        let fleet = Fleet::new(2);
+        fleet.world.http.answer_after(300);
+        let session = fleet.session("op", "alice", expires_in);
+        let (cookie, fleet) = (fleet.cookie(&session), &fleet);
+        let cookie = cookie.as_str();
+        let task = |n| -> Task<'_> {
+            Box::pin(async move { fleet.request(n, "GET", "/api/x", cookie).await })
+        };
+        let answers = fleet.together(1, (0..10).map(task).collect());
+        assert!(answers.iter().all(|answer| answer.status == 200));
+        let with_new_tokens = answers.iter().filter(|answer| !answer.cookies.is_empty());
+        assert_eq!((fleet.calls(), with_new_tokens.count()), (1, 1 + waiting));
+    }
+}
+
+#[test]
+fn an_owner_that_dies_at_once_is_noticed_by_the_first_who_waits_for_it() {
+    let fleet = Fleet::new(2);
+    let session = fleet.session("op", "alice", -100);
+    let ends_at = session.ends_at_last(&fleet.machines[0].config.session);
+    let keys = RefreshKeys::of(&session, ends_at).expect("keys");
+    // It took the lock, and was never heard of again.
+    let taken = block_on(fleet.world.ports().counters.increment(&keys.lock(1), 1));
+    assert_eq!(taken, Ok(1));
+    let waited = fleet.get("/api/x", &session);
+    fleet.check(&waited, 503, Some("refresh_busy"), 0);
+    // Twelve seconds and seven: the lease that nobody wrote is over.
+    fleet.world.clock.advance(7);
+    fleet.check(&fleet.get("/api/x", &session), 200, None, 1);
+}
+
+#[test]
+fn a_result_of_another_session_is_not_taken_even_under_the_right_key() {
+    for (whose, status, code) in [
+        ("own", 200, None),
+        ("id", 401, Some("refresh_spent")),
+        ("sub", 401, Some("refresh_spent")),
+    ] {
+        let fleet = Fleet::new(1);
+        let session = fleet.session("op", "alice", -100);
+        let ends_at = session.ends_at_last(&fleet.machines[0].config.session);
+        let keys = RefreshKeys::of(&session, ends_at).expect("keys");
+        let now = fleet.world.now();
+        let mut result = fleet.session("op", "alice", 3_000);
+        result.id.clone_from(&session.id);
+        match whose {
+            "id" => result.id = "session-of-bob".into(),
+            "sub" => result.subject = "bob".into(),
+            _ => {}
+        }
+        let store = &fleet.world.key_value;
+        let mark = keys.seal_mark(Mark::Spent { at: now }).expect("sealed");
+        let sealed = keys.seal_result(Some(&result), now).expect("sealed");
+        for (key, value) in [(keys.mark(), mark), (keys.result(), sealed)] {
+            block_on(store.set(&key, value.as_bytes())).expect("set");
+        }
+        fleet.check(&fleet.get("/api/x", &session), status, code, 0);
+    }
+}
+
+#[test]
+fn a_request_refreshes_once_whatever_it_gets() {
+    let fleet = Fleet::new(1);
+    let over = fleet.access_token("op", "alice", 0);
+    fleet.families.borrow_mut().change = Some(json!({"access_token": over}));
+    fleet.world.clock.advance(100);
+    let answer = fleet.get("/api/x", &fleet.session("op", "alice", -100));
+    fleet.check(&answer, 401, Some("session_expired"), 1);
+    let next = fleet.opened(&answer.cookies);
+    assert_eq!(next.refresh_token, Some(Secret::from("rt-0-1")));
+}
+
+#[test]
+fn a_provider_that_is_known_to_be_down_costs_no_attempt() {
+    let fleet = Fleet::new(1);
+    let metadata = fleet.idps["op"].issuer().openid_configuration();
+    fleet.world.http.fail(&metadata, HttpError::Unreachable);
+    let session = fleet.session("op", "alice", -100);
+    let get = || fleet.get("/page", &session);
+    fleet.check(&get(), 200, None, 0);
+    let mut keys = fleet.world.key_value.keys();
+    keys.retain(|key| key.starts_with("airside/refresh/"));
+    assert_eq!(keys, Vec::<String>::new());
+    let document = fleet.idps["op"].metadata().to_string();
+    fleet.world.http.json(&metadata, document);
+    fleet.world.clock.advance(60);
+    fleet.check(&get(), 200, None, 1);
+}
+
+#[test]
+fn where_it_is_not_configured_nothing_is_refreshed_by_the_gate_or_by_tokens() {
+    let without = "client_secret_variable = \"client_secret\"";
+    let with = format!("{without}\nrefresh = true");
+    let fleet = Fleet::with(1, &with, without);
+    let over = fleet.session("op", "alice", -100);
+    let answer = fleet.get("/api/x", &over);
+    fleet.check(&answer, 401, Some("session_expired"), 0);
+    fleet.check(
+        &fleet.get("/api/x", &fleet.session("op", "alice", 10)),
+        200,
+        None,
+        0,
+    );
+
+    // A machine whose configuration is new calls `tokens` on one whose is old.
+    let newer = Fleet::new(1);
+    let session = newer.session("op", "alice", -100);
+    let network = Network {
+        fleet: &newer,
+        machine: &fleet.machines[0],
+    };
+    let ports = Ports {
+        http: &network,
+        ..newer.world.ports()
+    };
+    let head = Request::get("/api/x").header(COOKIE, newer.cookie(&session));
+    let (head, ()) = head.body(()).expect("request").into_parts();
+    let decision = block_on(authorize(&Head::from(&head), &newer.machines[0], ports));
+    let Decision::Respond(response) = decision else {
+        panic!("forwarded")
+    };
+    assert_eq!((response.status().as_u16(), newer.calls()), (503, 0));
+}
+
+#[test]
+fn the_hint_for_the_logout_is_that_of_the_last_refresh() {
+    let fleet = Fleet::new(1);
+    let refreshed = |hint: Option<&str>, given: Option<Value>| {
+        fleet.families.borrow_mut().id_token = given;
+        let mut session = fleet.session("op", "alice", -100);
+        session.id_token = hint.map(Secret::from);
+        fleet
+            .opened(&fleet.get("/api/x", &session).cookies)
+            .id_token
+    };
+    let former = Some(Secret::from("former"));
+    let new = refreshed(Some("former"), Some(json!({})));
+    assert!(new.is_some() && new != former);
+    assert_eq!(refreshed(Some("former"), None), former);
+    assert_eq!(refreshed(None, Some(json!({}))), None, "where none is kept");
+}
+
+#[test]
+fn a_session_of_an_issuer_that_the_provider_was_before_ends() {
+    let fleet = Fleet::new(1);
+    fleet.families.borrow_mut().id_token = Some(json!({}));
+    let mut session = fleet.session("op", "alice", -100);
+    session.issuer = "https://former.example".into();
+    let answer = fleet.get("/page", &session);
+    assert_eq!(cause(&fleet).as_deref(), Some("id_token_iss"));
+    fleet.check(&answer, 401, Some("refresh_ended"), 1);
+}
+
+#[test]
 fn only_invalid_grant_ends_a_session_everywhere() {
     for (refuse, status, code) in [
         ((400, "invalid_grant"), 401, "refresh_ended"),
@@ -744,6 +907,66 @@ fn the_same_tokens_again_are_refreshed_again() {
     }
 }
 
+/// Why the refresh failed, by the log.
+fn cause(fleet: &Fleet) -> Option<String> {
+    let events = fleet.world.events.take();
+    let event = events.iter().find(|event| event.code == "refresh_failed")?;
+    let (_, cause) = event.fields.iter().find(|(name, _)| *name == "cause")?;
+    Some(cause.clone())
+}
+
+#[test]
+fn how_the_person_authenticated_stays_unless_the_provider_says_otherwise() {
+    for (claims, acr, amr) in [
+        (json!({}), "mfa", &["pwd", "otp"][..]),
+        (json!({"acr": "pwd"}), "pwd", &["pwd", "otp"]),
+        (json!({"amr": ["pwd"]}), "mfa", &["pwd"]),
+        (json!({"amr": []}), "mfa", &["pwd", "otp"]),
+    ] {
+        let fleet = Fleet::new(1);
+        fleet.families.borrow_mut().id_token = Some(claims.clone());
+        let mut session = fleet.session("op", "alice", -100);
+        session.acr = Some("mfa".into());
+        session.amr = vec!["pwd".into(), "otp".into()];
+        let answer = fleet.get("/api/x", &session);
+        fleet.check(&answer, 200, None, 1);
+        let next = fleet.opened(&answer.cookies);
+        assert_eq!(next.acr.as_deref(), Some(acr), "{claims}");
+        assert_eq!(next.amr, amr, "{claims}");
+    }
+}
+
+#[test]
+fn an_account_that_moved_to_where_it_may_not_come_in_ends_its_session() {
+    let lines =
+        "claims = [\"email\", \"email_verified\"]\nemail_domains = [\"corp.example\"]\naudience";
+    let at = |email: &str, verified: bool| json!({"email": email, "email_verified": verified});
+    for (claims, code) in [
+        (json!({}), None),
+        (at("alice@corp.example", true), None),
+        (at("alice@evil.example", true), Some("account_email_domain")),
+        (
+            at("alice@corp.example", false),
+            Some("account_email_unverified"),
+        ),
+    ] {
+        let op = "audience = \"https://api.example.com\"\n\n[providers.other]";
+        let fleet = Fleet::with(1, op, &op.replacen("audience", lines, 1));
+        fleet.families.borrow_mut().id_token = Some(claims.clone());
+        let mut session = fleet.session("op", "alice", -100);
+        session.claims = at("alice@corp.example", true)
+            .as_object()
+            .expect("object")
+            .clone();
+        let answer = fleet.get("/api/x", &session);
+        assert_eq!(cause(&fleet).as_deref(), code, "{claims}");
+        match code {
+            None => fleet.check(&answer, 200, None, 1),
+            Some(_) => fleet.check(&answer, 401, Some("refresh_ended"), 1),
+        }
+    }
+}
+
 #[test]
 fn a_new_id_token_is_verified_and_its_claims_are_taken() {
     for (name, claims, code) in [
@@ -786,13 +1009,7 @@ fn a_new_id_token_is_verified_and_its_claims_are_taken() {
         let fleet = Fleet::new(1);
         fleet.families.borrow_mut().id_token = Some(claims);
         let answer = fleet.get("/api/x", &fleet.session("op", "alice", -100));
-        let events = fleet.world.events.take();
-        let cause = events.iter().find(|event| event.code == "refresh_failed");
-        let cause = cause.map(|event| {
-            let of = |wanted: &str| event.fields.iter().find(|(name, _)| *name == wanted);
-            of("cause").expect("cause").1.clone()
-        });
-        assert_eq!(cause.as_deref(), code, "{name}");
+        assert_eq!(cause(&fleet).as_deref(), code, "{name}");
         match code {
             None => {
                 assert_eq!(answer.status, 200, "{name}");

@@ -117,8 +117,9 @@ impl Held {
         self.failed.clone()
     }
 
-    /// True when the answer may put the session's cookie anew into the browser.
+    /// True when the answer may put the session's cookie anew into the browser. Not after a refresh
+    /// that failed, and was due.
     pub(super) fn may_be_renewed(&self) -> bool {
-        self.failed.is_none() && self.session.may_be_resealed(self.now)
+        self.session.may_be_resealed(self.now)
     }
 }

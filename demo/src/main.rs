@@ -5,7 +5,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use airside_demo::provider::{NotAnOrigin, Provider, Settings};
+use airside_demo::provider::{Api, NotAnOrigin, Provider, Settings};
 use airside_demo::token::{self, Wish};
 use airside_demo::upstream::Upstream;
 use airside_demo::web::{self, ListenError};
@@ -46,7 +46,7 @@ async fn run() -> Result<()> {
 async fn provider(mut arguments: lexopt::Parser) -> Result<()> {
     let mut settings = Settings::new(SocketAddr::from(([127, 0, 0, 1], 3001)), GATEWAY);
     settings.client_secret = secret_from_environment()?;
-    let (mut gateways, mut apis) = (Vec::new(), Vec::new());
+    let (mut gateways, mut apis, mut opaque) = (Vec::new(), Vec::new(), Vec::new());
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("listen") => settings.listen = arguments.value()?.parse()?,
@@ -54,6 +54,18 @@ async fn provider(mut arguments: lexopt::Parser) -> Result<()> {
             Long("gateway") => gateways.push(arguments.value()?.parse()?),
             Long("client-secret") => settings.client_secret = Some(arguments.value()?.parse()?),
             Long("api") => apis.push(arguments.value()?.parse()?),
+            Long("opaque-api") => {
+                let api: Api = arguments.value()?.parse()?;
+                opaque.push(Api {
+                    opaque: true,
+                    ..api
+                });
+            }
+            Long("only") => {
+                settings.default_algorithm = arguments.value()?.parse()?;
+                settings.algorithms = vec![settings.default_algorithm];
+            }
+            Long("keys") => settings.keys = arguments.value()?.parse()?,
             Long("alg") => settings.default_algorithm = arguments.value()?.parse()?,
             Long("access-token-seconds") => {
                 settings.lifetimes.access_token = arguments.value()?.parse()?;
@@ -72,6 +84,7 @@ async fn provider(mut arguments: lexopt::Parser) -> Result<()> {
     if !apis.is_empty() {
         settings.apis = apis;
     }
+    settings.apis.append(&mut opaque);
     let has_secret = settings.client_secret.is_some();
     let (provider, listener) = Provider::bind(settings).await?;
     eprintln!("airside-demo: a provider for development: on loopback only, without passwords");
@@ -186,11 +199,13 @@ const SECRET_VARIABLE: &str = "AIRSIDE_DEMO_CLIENT_SECRET";
 const USAGE: &str = "\
 airside-demo provider [--listen 127.0.0.1:3001] [--issuer URL] [--gateway ORIGIN]...
                       [--client-secret SECRET] [--api 'AUDIENCE=SCOPE SCOPE']...
+                      [--opaque-api 'AUDIENCE=SCOPE SCOPE']... [--only ALG] [--keys N]
                       [--alg RS256|PS256|ES256|ES384|EdDSA] [--access-token-seconds 300]
                       [--id-token-seconds 300] [--refresh-token-seconds 28800]
                       [--session-seconds 28800]
     An OpenID Provider for development. The secret may also come from the environment,
-    AIRSIDE_DEMO_CLIENT_SECRET.
+    AIRSIDE_DEMO_CLIENT_SECRET. An opaque API asks at /introspect. --keys makes a larger key
+    set, with keys that sign nothing.
 
 airside-demo upstream [--listen 127.0.0.1:3002]
     An invoices page and API that show what they received.

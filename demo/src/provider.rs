@@ -52,6 +52,9 @@ pub struct Settings {
     pub algorithms: Vec<Algorithm>,
     /// What signs for clients that do not name an algorithm.
     pub default_algorithm: Algorithm,
+    /// How many keys the key set has, where that is more than one for each algorithm: the others
+    /// sign nothing.
+    pub keys: usize,
     /// How long things are valid.
     pub lifetimes: Lifetimes,
 }
@@ -95,6 +98,7 @@ impl Settings {
             apis: Self::demo_apis(),
             algorithms: Algorithm::ALL.to_vec(),
             default_algorithm: Algorithm::RS256,
+            keys: 0,
             lifetimes: Lifetimes::default(),
         }
     }
@@ -104,6 +108,7 @@ impl Settings {
         let api = |audience: &str, scopes: [&str; 2]| Api {
             audience: audience.to_owned(),
             scopes: scopes.map(str::to_owned).to_vec(),
+            opaque: false,
         };
         vec![
             api(
@@ -143,8 +148,9 @@ impl Provider {
             origin_authority(gateway)?;
         }
         let (algorithms, default) = (settings.algorithms, settings.default_algorithm);
-        let keys =
-            tokio::task::spawn_blocking(move || Keys::generate(&algorithms, default)).await??;
+        let all = settings.keys;
+        let generate = move || Keys::generate(&algorithms, default, all);
+        let keys = tokio::task::spawn_blocking(generate).await??;
         let registry = Registry::new(
             &settings.gateways,
             settings.client_secret.as_deref(),
@@ -253,6 +259,7 @@ impl Provider {
             ("POST", "/login") => self.login(headers, &form)?,
             ("POST", "/token") => self.token(headers, &form)?,
             ("GET" | "POST", "/userinfo") => self.userinfo(headers),
+            ("POST", "/introspect") => self.introspect(headers, &form),
             ("POST", "/revoke") => self.revoke(headers, &form),
             ("GET", "/logout") => self.logout(headers, &query)?,
             ("POST", "/logout") => self.logout(headers, &form)?,
@@ -278,6 +285,7 @@ impl Provider {
             "jwks_uri": format!("{issuer}/jwks"),
             "end_session_endpoint": format!("{issuer}/logout"),
             "revocation_endpoint": format!("{issuer}/revoke"),
+            "introspection_endpoint": format!("{issuer}/introspect"),
             "scopes_supported": scopes,
             "response_types_supported": ["code"],
             "response_modes_supported": ["query"],
@@ -286,6 +294,7 @@ impl Provider {
             "id_token_signing_alg_values_supported": algorithms,
             "token_endpoint_auth_methods_supported": client_authentication,
             "revocation_endpoint_auth_methods_supported": client_authentication,
+            "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
             "code_challenge_methods_supported": ["S256"],
             "prompt_values_supported": ["none", "login", "consent", "select_account"],
             "claims_supported": [

@@ -2,6 +2,7 @@
 //! both read the same file, and on Redis.
 
 pub mod atomics;
+mod fill;
 mod redis;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,8 @@ use wasmtime::component::{Accessor, FutureReader, HasData, Resource, ResourceTab
 
 use crate::bindings::spin::key_value::key_value::{Error, Host, HostStore, HostStoreWithStore};
 use crate::runtime_config::StoreConfig;
+
+pub use fill::fill;
 
 /// The stores of an application, by label.
 pub struct Stores(BTreeMap<String, Arc<Backend>>);
@@ -120,11 +123,15 @@ pub enum Kind {
     Memory,
 }
 
-fn open_file(path: &Path) -> Result<Connection> {
+fn file(path: &Path) -> Result<Connection> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
     }
-    let connection = Connection::open(path).with_context(|| path.display().to_string())?;
+    Connection::open(path).with_context(|| path.display().to_string())
+}
+
+fn open_file(path: &Path) -> Result<Connection> {
+    let connection = file(path)?;
     // Another process (Spin, a second devhost, the command line) may hold the file for a moment.
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;

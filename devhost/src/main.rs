@@ -10,7 +10,7 @@ use airside_devhost::app::{App, Settings};
 use airside_devhost::manifest::Manifest;
 use airside_devhost::options::{HELP, Options};
 use airside_devhost::runtime_config::RuntimeConfig;
-use airside_devhost::{instance, server, stats};
+use airside_devhost::{instance, key_value, server, stats};
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -64,7 +64,11 @@ async fn serve(options: Options) -> Result<()> {
     let listener = TcpListener::bind(options.listen)
         .await
         .with_context(|| format!("cannot listen on {}", options.listen))?;
-    let start = tokio::task::spawn_blocking(move || App::start(manifest, settings));
+    let start = tokio::task::spawn_blocking(move || {
+        let stores = &settings.runtime_config.key_value_stores;
+        key_value::fill(stores, &manifest.folder, options.fill)?;
+        App::start(manifest, settings)
+    });
     let (app, companions) = tokio::select! {
         started = start => started??,
         _ = interrupt.recv() => return Ok(()),

@@ -26,6 +26,8 @@ pub struct Options {
     pub variables: HashMap<String, String>,
     /// Where key-value data lives.
     pub key_value: key_value::Kind,
+    /// How many records are put into each key-value file that is new.
+    pub fill: u32,
     /// How instances are reused.
     pub reuse: Reuse,
     /// Where compiled components are kept; by default below the manifest's folder.
@@ -50,6 +52,7 @@ Usage: airside-devhost [options]
   --runtime-config FILE                      runtime configuration
   --variable NAME=VALUE                      value of a variable, repeatable
   --key-value memory                         keep key-value data in memory only
+  --fill-key-value N                         N records of 1,500 bytes in each new key-value file
   --max-instance-reuse-count N               requests per instance [128]
   --max-instance-concurrent-reuse-count N    requests at once per instance [16]
   --idle-instance-timeout TIME               such as 500ms or 1s [1s]
@@ -73,6 +76,7 @@ impl Options {
             runtime_config: None,
             variables: HashMap::new(),
             key_value: key_value::Kind::File,
+            fill: 0,
             reuse: Reuse::default(),
             cache_dir: None,
             clock_ahead: Duration::ZERO,
@@ -91,6 +95,7 @@ impl Options {
                     let (name, value) = text.split_once('=').context("--variable NAME=VALUE")?;
                     options.variables.insert(name.to_owned(), value.to_owned());
                 }
+                Long("fill-key-value") => options.fill = parser.value()?.parse()?,
                 Long("key-value") => {
                     ensure!(
                         parser.value()? == "memory",

@@ -1,30 +1,37 @@
 //! `cargo xtask bench`: what the gate costs, as ratios measured in one run.
 //!
-//! All rows on one host process and one upstream: a component that does nothing, a component
-//! that only passes on, and the gate with tokens and with a session. Rows take turns, so that a
-//! machine that slows down slows all of them. On devhost, the instructions of each row are
-//! counted as well, by processes of their own: those do not depend on the machine.
+//! All rows on one upstream: a component that does nothing, a component that only passes on, the
+//! gate with tokens and with sessions, and other programs for the same task. Rows take turns, so
+//! that a machine that slows down slows all of them. On devhost, the instructions of each row are
+//! counted as well, by processes of their own, and what becomes of them when there is more of
+//! something: those do not depend on the machine.
 
 mod client;
 mod counted;
+mod growth;
 mod load;
 mod login;
+mod machine;
+mod peers;
+mod public_key;
 mod rows;
+mod servers;
 
 use std::fs;
-use std::path::Path;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::bench::counted::{Counted, Counts};
+use crate::bench::growth::Sizes;
 use crate::bench::load::{Sample, Target};
-use crate::bench::rows::{NOT_RUN, Place, RAW, Row};
-use crate::toolchain::{TARGET, WasmStd};
-use crate::up::processes::Processes;
-use crate::up::{self, App, Ports};
+use crate::bench::peers::Peer;
+use crate::bench::rows::{RAW, Row, Tokens};
+use crate::bench::servers::{FOLDER, GUESTS, Servers};
+use crate::build;
+use crate::toolchain::WasmStd;
+use crate::up::{self, Ports};
 use crate::workspace::{Host, Install, Workspace, on_path, step};
-use crate::{build, keys};
 
 /// What `bench` can be told.
 #[derive(Clone, Copy)]
@@ -33,7 +40,9 @@ pub(crate) struct Settings {
     pub(crate) host: Host,
     /// Whether missing things may be installed.
     pub(crate) install: Install,
-    /// The first of three ports, and of nine that are used.
+    /// Whether other programs are measured beside it.
+    pub(crate) peers: bool,
+    /// The first of the ports that are used.
     pub(crate) port: u16,
     /// Whether a short run will do.
     pub(crate) quick: bool,
@@ -47,47 +56,39 @@ pub(crate) struct Settings {
 /// When something does not start, or a single request fails.
 pub(crate) fn run(workspace: &Workspace, settings: Settings) -> Result<()> {
     let ports = Ports::from_first(settings.port)?;
-    ports.check_free()?;
+    servers::check_free(ports)?;
     if settings.host == Host::Spin && !on_path("spin") {
         bail!("there is no `spin` on PATH");
     }
     let mut names = build::COMPONENTS.map(str::to_owned).to_vec();
-    names.extend(GUESTS.map(|(guest, _)| format!("airside-bench-{guest}")));
+    names.extend(GUESTS.map(|guest| format!("airside-bench-{guest}")));
     build::compile(workspace, settings.wasm_std, settings.install, &names)?;
     up::native_tools(workspace, settings.host)?;
-    let secrets = keys::ensure_demo_secrets(workspace)?;
-    let app = App::derived(workspace, ports, FOLDER)?;
-    let guests = guests(workspace, ports, &app)?;
-    let Some(mut processes) = up::start(workspace, settings.host, &app, ports, &secrets)? else {
+    step("Starting the servers");
+    let Some(mut servers) = Servers::start(workspace, settings.host, ports)? else {
         return Ok(());
     };
-    processes.start(
-        "guests",
-        guests.serve(workspace, settings.host, ports.guests()),
-    )?;
-    let mut counted = match settings.host {
-        Host::Spin => None,
-        Host::Devhost => Some(Counted::start(
-            workspace,
-            ports,
-            [&app, &guests],
-            FOLDER,
-            &secrets,
-            &mut processes,
-        )?),
+    let plan = Plan::of(settings);
+    step("Getting tokens");
+    let tokens = Tokens::get(workspace, ports, plan.tokens)?;
+    let peers = match settings.peers {
+        true => peers::start(&mut servers, settings.install, tokens.samples()),
+        false => Vec::new(),
     };
-    if let Some(end) = processes.wait_until_ready(up::READY_LIMIT)? {
-        bail!("the bench stops before it began: {end:?}");
-    }
-    let rows = rows::rows(workspace, ports, if settings.quick { 100 } else { 1_000 })?;
-    if let Some(counted) = &mut counted {
+    let rows = rows::rows(&servers, &tokens, &peers)?;
+    let mut counts = vec![None; rows.len()];
+    let mut grown = String::new();
+    if settings.host == Host::Devhost {
         step("Counting instructions");
-        counted.send(&rows)?;
+        counts = counted::count(&mut servers, &rows)?;
+        grown = growth::measure(&mut servers, &tokens, plan.sizes)?;
     }
-    let samples = measure(&rows, &processes, settings)?;
-    drop(processes);
-    let counts = counted.map(|counted| counted.read(&rows)).transpose()?;
-    let text = table(&rows, &samples, counts.as_ref(), settings);
+    let samples = measure(&rows, &servers, plan)?;
+    drop(servers);
+    let mut text = machine::about(workspace, settings.host, &peers);
+    text += &table(&rows, &samples, &counts, settings.host);
+    text += &remarks(&peers, plan);
+    text += &grown;
     println!("\n{text}");
     let file = workspace.path(FOLDER).join("bench.txt");
     fs::write(&file, text)?;
@@ -95,41 +96,66 @@ pub(crate) fn run(workspace: &Workspace, settings: Settings) -> Result<()> {
     Ok(())
 }
 
-fn measure(rows: &[Row], processes: &Processes, settings: Settings) -> Result<Vec<Sample>> {
-    let (rounds, length) = if settings.quick { QUICK } else { FULL };
-    let targets: Vec<Target> = rows.iter().map(|row| target(row, settings.port)).collect();
+/// How much is done.
+#[derive(Clone, Copy)]
+struct Plan {
+    rounds: u32,
+    /// How long each row is measured in one round.
+    length: Duration,
+    warm_up: Duration,
+    /// Distinct tokens of the algorithm that is verified fastest.
+    tokens: u32,
+    sizes: Sizes,
+}
+
+impl Plan {
+    fn of(settings: Settings) -> Self {
+        match settings.quick {
+            true => Self {
+                rounds: 1,
+                length: Duration::from_millis(700),
+                warm_up: Duration::from_millis(200),
+                tokens: 1_000,
+                sizes: Sizes::QUICK,
+            },
+            false => Self {
+                rounds: 3,
+                length: Duration::from_secs(2),
+                warm_up: Duration::from_millis(500),
+                tokens: 5_000,
+                sizes: Sizes::FULL,
+            },
+        }
+    }
+}
+
+fn measure(rows: &[Row], servers: &Servers<'_>, plan: Plan) -> Result<Vec<Sample>> {
+    let target = |row: &Row| Target {
+        requests: row.requests.clone(),
+        order: row.order,
+        sent: AtomicUsize::new(0),
+        port: row.place.port(servers.ports),
+        status: row.status,
+    };
+    let targets: Vec<Target> = rows.iter().map(target).collect();
+    step("Warming up");
     for (row, target) in rows.iter().zip(&targets) {
-        load::measure(target, CONNECTIONS, WARM_UP)
+        load::measure(target, CONNECTIONS, plan.warm_up)
             .with_context(|| format!("warming up {}", row.name))?;
     }
     let mut samples: Vec<Vec<Sample>> = rows.iter().map(|_| Vec::new()).collect();
-    for round in 1..=rounds {
-        step(&format!("Round {round} of {rounds}"));
+    for round in 1..=plan.rounds {
+        step(&format!("Round {round} of {}", plan.rounds));
         for ((row, target), samples) in rows.iter().zip(&targets).zip(&mut samples) {
-            let process = match row.place {
-                Place::Gateway => "gateway",
-                Place::Guest(_) => "guests",
-            };
-            let before = processes.cpu_time(process);
-            let sample = load::measure(target, CONNECTIONS, length);
+            let process = row.place.process();
+            let before = servers.processes.cpu_time(process);
+            let sample = load::measure(target, CONNECTIONS, plan.length);
             let mut sample = sample.with_context(|| format!("measuring {}", row.name))?;
-            sample.cpu = processes.cpu_time(process).saturating_sub(before);
+            sample.cpu = servers.processes.cpu_time(process).saturating_sub(before);
             samples.push(sample);
         }
     }
     Ok(samples.into_iter().map(median).collect())
-}
-
-fn target(row: &Row, first_port: u16) -> Target {
-    let guests = first_port.saturating_add(3);
-    Target {
-        requests: row.requests.clone(),
-        port: match row.place {
-            Place::Gateway => first_port,
-            Place::Guest(_) => guests,
-        },
-        status: row.status,
-    }
 }
 
 /// The sample with the middle rate.
@@ -138,98 +164,70 @@ fn median(mut samples: Vec<Sample>) -> Sample {
     samples.get(samples.len() / 2).cloned().unwrap_or_default()
 }
 
-fn table(rows: &[Row], samples: &[Sample], counts: Option<&Counts>, settings: Settings) -> String {
+fn table(rows: &[Row], samples: &[Sample], counts: &[Option<u64>], host: Host) -> String {
     let raw = rows.iter().zip(samples).find(|(row, _)| row.name == RAW);
-    let raw = raw.map_or(f64::NAN, |(_, sample)| sample.per_second);
-    let (rounds, length) = if settings.quick { QUICK } else { FULL };
+    let raw = raw.map(|(_, sample)| sample);
+    let raw_rate = raw.map_or(f64::NAN, |sample| sample.per_second);
+    let millis = |sample: &Sample, share| sample.percentile(share).as_secs_f64() * 1000.0;
+    let raw_p99 = raw.map_or(f64::NAN, |sample| millis(sample, 0.99));
     let mut text = format!(
-        "{:<26} {:>6} {:>11} {:>8} {:>8} {:>7} {:>13}\n",
-        format!("on {}", settings.host.name()),
+        "\n{:<40} {:>6} {:>6} {:>10} {:>8} {:>8} {:>7} {:>13}\n",
+        format!("on {}", host.name()),
         "ratio",
+        "p99 to",
         "requests/s",
         "p50 ms",
         "p99 ms",
         "cpu us",
         "instructions"
     );
-    for (index, (row, sample)) in rows.iter().zip(samples).enumerate() {
-        let millis = |share| sample.percentile(share).as_secs_f64() * 1000.0;
+    for ((row, sample), count) in rows.iter().zip(samples).zip(counts) {
         let requests = sample.latencies.len().max(1) as f64;
-        let count = counts.and_then(|counts| counts.rows.get(index));
         text += &format!(
-            "{:<26} {:>6.2} {:>11.0} {:>8.2} {:>8.2} {:>7.0} {:>13}\n",
+            "{:<40} {:>6.2} {:>6.2} {:>10.0} {:>8.2} {:>8.2} {:>7.0} {:>13}\n",
             row.name,
-            sample.per_second / raw,
+            sample.per_second / raw_rate,
+            millis(sample, 0.99) / raw_p99,
             sample.per_second,
-            millis(0.5),
-            millis(0.99),
+            millis(sample, 0.5),
+            millis(sample, 0.99),
             sample.cpu.as_secs_f64() * 1e6 / requests,
-            count.map_or("-".to_owned(), u64::to_string),
-        );
-    }
-    for (name, reason) in NOT_RUN {
-        text += &format!("{name:<26} not run: {reason}\n");
-    }
-    text += &format!(
-        "ratio: to {RAW}, in this run; {CONNECTIONS} connections, median of {rounds} rounds of \
-         {} s, load and servers on the same machine; cpu: of the host process; instructions: \
-         wasm, of the component, one request at a time\n",
-        length.as_secs()
-    );
-    for (routes, first, later) in counts.iter().flat_map(|counts| &counts.growth) {
-        text += &format!(
-            "{routes:>6} routes more: {first} instructions to make an instance and answer its \
-             first request, {later} for a later one\n"
+            count.map_or("-".to_owned(), |count| count.to_string()),
         );
     }
     text
 }
 
-/// An app of the two guests. It is one of its own because the raw row passes paths on as they
-/// are, and so must own all of them.
-fn guests(workspace: &Workspace, ports: Ports, app: &App) -> Result<App> {
-    let folder = workspace.path("target").join(TARGET).join("release");
-    let manifest = workspace.path(FOLDER).join("guests.toml");
-    fs::write(&manifest, guests_manifest(&folder, ports)?)?;
-    Ok(App {
-        manifest,
-        runtime_config: app.runtime_config.clone(),
-    })
-}
-
-fn guests_manifest(folder: &Path, ports: Ports) -> Result<String> {
-    let mut text = "spin_manifest_version = 2\n[application]\nname = \"bench\"\n".to_owned();
-    let upstream = Ports::url(ports.upstream);
-    for (guest, route) in GUESTS {
-        let file = folder.join(format!("airside_bench_{guest}.wasm"));
-        let file = file.to_str().context("a path that is not UTF-8")?;
-        text += &format!(
-            "[[trigger.http]]\nroute = \"{route}\"\ncomponent = \"{guest}\"\n\
-             [component.{guest}]\nsource = {source}\n\
-             allowed_outbound_hosts = [\"{upstream}\"]\n\
-             [component.{guest}.variables]\nupstream = \"{upstream}\"\n",
-            source = toml_edit::Value::from(file)
-        );
+fn remarks(peers: &[Peer], plan: Plan) -> String {
+    let mut text = String::new();
+    for peer in peers {
+        if let Err(reason) = &peer.place {
+            text += &format!("{:<40} not run: {reason}\n", peer.name);
+        }
     }
-    Ok(text)
+    text += &format!(
+        "ratio, p99 to: requests/s and p99 as parts of those of the {RAW}, in this run\n\
+         {CONNECTIONS} connections, median of {} rounds of {} ms; load and servers on one machine\n\
+         cpu: of the host process with its children; instructions: wasm, of the component, one \
+         request at a time\n\
+         in turn: each token comes again only after all others; an instance lives for 128 requests\n",
+        plan.rounds,
+        plan.length.as_millis()
+    );
+    if !peers.is_empty() {
+        text += "peers: one worker each; the same RS256 tokens in the same orders, and the same \
+                 checks: signature, iss, aud, exp, scope\n";
+    }
+    text
 }
-
-/// Where the derived files go.
-const FOLDER: &str = "target/airside/bench";
-
-/// The guests and their routes; they are in `devhost/guests`.
-const GUESTS: [(&str, &str); 2] = [("noop", "/noop"), ("passthrough", "/...")];
 
 const CONNECTIONS: usize = 32;
-/// Rounds, and how long each row is measured in one.
-const FULL: (usize, Duration) = (3, Duration::from_secs(3));
-const QUICK: (usize, Duration) = (1, Duration::from_secs(1));
-const WARM_UP: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::Manifest;
+    use crate::bench::load::Order;
+    use crate::bench::servers::Place;
 
     fn sample(per_second: f64) -> Sample {
         Sample {
@@ -253,44 +251,33 @@ mod tests {
             name: name.to_owned(),
             place: Place::Guest("noop"),
             requests: Vec::new(),
+            order: Order::Random,
             status: 200,
-        };
-        let settings = Settings {
-            host: Host::Devhost,
-            install: Install::Forbidden,
-            port: 0,
-            quick: true,
-            wasm_std: WasmStd::default(),
-        };
-        let counts = Counts {
-            rows: vec![7, 8],
-            growth: vec![(10, 100, 9)],
         };
         let rows = [row("no-op"), row(RAW)];
         let samples = [sample(300.0), sample(200.0)];
-        let table = table(&rows, &samples, Some(&counts), settings);
-        let ratios: Vec<_> = table
-            .lines()
-            .skip(1)
-            .take(2)
-            .filter_map(|line| line.get(26..33))
-            .collect();
-        assert_eq!(ratios, ["   1.50", "   1.00"]);
-        assert!(table.contains(" 8\n") && table.contains("10 routes more: 100 "));
+        let table = table(&rows, &samples, &[Some(7), None], Host::Devhost);
+        let lines: Vec<_> = table.lines().skip(2).collect();
+        let ratios: Vec<_> = lines.iter().filter_map(|line| line.get(40..54)).collect();
+        assert_eq!(ratios, ["   1.50   1.00", "   1.00   1.00"]);
+        assert!(lines[0].ends_with(" 7") && lines[1].ends_with(" -"));
     }
 
     #[test]
-    fn the_guests_are_an_app() {
-        let ports = Ports::from_first(4000).unwrap();
-        let text = guests_manifest(Path::new("/w \"x"), ports).unwrap();
-        let manifest = Manifest::parse(&text).unwrap();
-        let guest = &manifest.components["passthrough"];
-        assert!(guest.routes.contains("/..."));
-        assert!(
-            guest
-                .allowed_outbound_hosts
-                .contains("http://127.0.0.1:4002")
-        );
-        assert_eq!(guest.variables["upstream"], "http://127.0.0.1:4002");
+    fn a_peer_that_cannot_run_is_a_line_that_says_why() {
+        let peer = Peer {
+            name: "Envoy jwt_authn",
+            place: Err("there is no envoy".to_owned()),
+            version: String::new(),
+        };
+        let plan = Plan {
+            rounds: 1,
+            length: Duration::ZERO,
+            warm_up: Duration::ZERO,
+            tokens: 1,
+            sizes: Sizes::QUICK,
+        };
+        let text = remarks(&[peer], plan);
+        assert!(text.contains("not run: there is no envoy\n"), "{text}");
     }
 }

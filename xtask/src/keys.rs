@@ -33,7 +33,7 @@ pub(crate) enum Mode {
     Assertion(assertion::Step),
 }
 
-pub(crate) use assertion::Step;
+pub(crate) use assertion::{ASSERTION_KEYS, Step, new_set};
 
 impl Mode {
     /// What the switches of the command line ask for.

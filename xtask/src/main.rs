@@ -74,6 +74,7 @@ cargo xtask <command>
                     with --print or --rotate; prints its public half
   bench             what the gate costs, as ratios of one run and in wasm instructions
       --quick       one short round
+      --no-peers    without HAProxy, Apache, Envoy and Node beside it, which are installed
       --port N, --host devhost|spin   as above
   tidy              check the rules about the sources that no compiler checks
 ";
@@ -110,6 +111,7 @@ fn run() -> Result<ExitCode> {
             bench::Settings {
                 host: options.host.unwrap_or_default(),
                 install: options.install,
+                peers: !options.no_peers,
                 port: options.port.unwrap_or(3100),
                 quick: options.quick,
                 wasm_std: options.wasm_std,
@@ -273,6 +275,7 @@ struct Options {
     jwks: Option<PathBuf>,
     method: Option<String>,
     names: Vec<String>,
+    no_peers: bool,
     path: Option<String>,
     port: Option<u16>,
     quick: bool,
@@ -296,6 +299,7 @@ impl Options {
                 Long("host") => options.host = Some(arguments.value()?.parse()?),
                 Long("jwks") => options.jwks = Some(arguments.value()?.into()),
                 Long("method") => options.method = Some(arguments.value()?.string()?),
+                Long("no-peers") => options.no_peers = true,
                 Long("no-install") => options.install = Install::Forbidden,
                 Long("path") => options.path = Some(arguments.value()?.string()?),
                 Long("port") => options.port = Some(arguments.value()?.parse()?),

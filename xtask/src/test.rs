@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that must hold, in one command.
 
-mod packages;
+pub(crate) mod packages;
 
 use std::fs;
 use std::path::PathBuf;

@@ -80,9 +80,7 @@ pub(crate) fn start(
 ) -> Result<Option<Processes>> {
     let mut processes = Processes::new()?;
     processes.start("provider", provider(workspace, ports, secrets))?;
-    let mut upstream = workspace.program(demo_binary(workspace));
-    upstream.args(["upstream", "--listen", &Ports::address(ports.upstream)]);
-    processes.start("upstream", upstream)?;
+    processes.start("upstream", upstream(workspace, ports))?;
     processes.start("gateway", gateway(workspace, host, app, ports, secrets))?;
     match processes.wait_until_ready(READY_LIMIT)? {
         Some(End::Asked) => Ok(None),
@@ -153,11 +151,6 @@ impl Ports {
         Ok(())
     }
 
-    /// A fourth one, for the bench.
-    pub(crate) fn guests(self) -> u16 {
-        self.upstream.saturating_add(1)
-    }
-
     /// As `--listen` takes it.
     pub(crate) fn address(port: u16) -> String {
         format!("127.0.0.1:{port}")
@@ -170,6 +163,7 @@ impl Ports {
 }
 
 /// The three files a host reads.
+#[derive(Clone)]
 pub(crate) struct App {
     pub(crate) manifest: PathBuf,
     pub(crate) runtime_config: PathBuf,
@@ -237,7 +231,8 @@ impl App {
     }
 }
 
-fn provider(workspace: &Workspace, ports: Ports, secrets: &EnvFile) -> Command {
+/// The command of the demo's provider.
+pub(crate) fn provider(workspace: &Workspace, ports: Ports, secrets: &EnvFile) -> Command {
     let mut command = workspace.program(demo_binary(workspace));
     command.args(["provider", "--listen", &Ports::address(ports.provider)]);
     command.args(["--gateway", &Ports::url(ports.gateway)]);
@@ -249,6 +244,13 @@ fn provider(workspace: &Workspace, ports: Ports, secrets: &EnvFile) -> Command {
     {
         command.env("AIRSIDE_DEMO_CLIENT_SECRET", secret);
     }
+    command
+}
+
+/// The command of the demo's upstream.
+pub(crate) fn upstream(workspace: &Workspace, ports: Ports) -> Command {
+    let mut command = workspace.program(demo_binary(workspace));
+    command.args(["upstream", "--listen", &Ports::address(ports.upstream)]);
     command
 }
 

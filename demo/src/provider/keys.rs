@@ -80,6 +80,8 @@ impl std::error::Error for UnknownAlgorithm {}
 pub(super) struct Keys {
     pairs: Vec<KeyPair>,
     default: Algorithm,
+    /// In the key set, and of no other use.
+    idle: Vec<KeyPair>,
 }
 
 /// What an `id_token_hint` says, once its signature is known to be ours.
@@ -99,8 +101,13 @@ enum KeyPair {
 }
 
 impl Keys {
-    /// Generates a key for each algorithm; `default` signs for clients that name none.
-    pub(super) fn generate(algorithms: &[Algorithm], default: Algorithm) -> Result<Self> {
+    /// Generates a key for each algorithm, and more until there are `all`; `default` signs for
+    /// clients that name none.
+    pub(super) fn generate(
+        algorithms: &[Algorithm],
+        default: Algorithm,
+        all: usize,
+    ) -> Result<Self> {
         let mut wanted = algorithms.to_vec();
         wanted.push(default);
         wanted.sort_unstable();
@@ -115,7 +122,13 @@ impl Keys {
             });
             finished.collect::<Result<Vec<_>>>()
         })?;
-        Ok(Self { pairs, default })
+        let more = pairs.len()..all;
+        let idle = more.map(|_| KeyPair::generate(Algorithm::EdDSA));
+        Ok(Self {
+            idle: idle.collect::<Result<_>>()?,
+            pairs,
+            default,
+        })
     }
 
     /// Returns the algorithm that signs for clients that name none.
@@ -131,8 +144,9 @@ impl Keys {
     /// Returns the JWK Set: public keys only, each with `kid`, `alg` and `use`.
     pub(super) fn jwks(&self) -> Result<Value> {
         let keys = self
-            .pairs
+            .idle
             .iter()
+            .chain(&self.pairs)
             .map(KeyPair::public_jwk)
             .collect::<Result<Vec<_>>>()?;
         Ok(json!({ "keys": keys }))

@@ -72,6 +72,8 @@ pub struct Api {
     pub audience: String,
     /// The scopes it knows.
     pub scopes: Vec<String>,
+    /// Whether its access tokens are opaque: it then asks the provider about them.
+    pub opaque: bool,
 }
 
 impl std::str::FromStr for Api {
@@ -92,6 +94,7 @@ impl std::str::FromStr for Api {
         Ok(Self {
             audience: audience.to_owned(),
             scopes,
+            opaque: false,
         })
     }
 }

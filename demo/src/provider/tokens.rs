@@ -1,5 +1,5 @@
-//! The token, userinfo and revocation endpoints: RFC 6749 4.1.3, 4.4 and 6, RFC 7636 4.6,
-//! RFC 9068, RFC 7009, OpenID Connect Core 1.0 3.1.3, 5.3 and 12.
+//! The token, userinfo, introspection and revocation endpoints: RFC 6749 4.1.3, 4.4 and 6,
+//! RFC 7636 4.6, RFC 9068, RFC 7662, RFC 7009, OpenID Connect Core 1.0 3.1.3, 5.3 and 12.
 
 use anyhow::Result;
 use ct_codecs::{Base64UrlSafeNoPadding, Encoder};
@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq;
 use super::authorize::{OIDC_SCOPES, known_scopes};
 use super::error::{Code, OAuthError};
 use super::keys::{ID_TOKEN_TYP, at_hash};
-use super::registry::{Client, Grants, User};
+use super::registry::{Authentication, Client, Grants, User};
 use super::store::{AccessToken, Grant, RefreshToken, now};
 use super::{Provider, client_auth};
 use crate::random;
@@ -204,7 +204,10 @@ impl Provider {
             nonce,
         } = issue;
         let expires_at = now.saturating_add(self.lifetimes.access_token);
-        let access_token = match grant.audiences.is_empty() {
+        let opaque = |audience| self.registry.api(audience).is_some_and(|api| api.opaque);
+        let access_token = match grant.audiences.is_empty()
+            || grant.audiences.iter().any(|audience| opaque(audience))
+        {
             // Nobody but this provider can read it: what one gets without naming an API.
             true => random::identifier()?,
             false => self.jwt_access_token(client, &grant, now, expires_at)?,
@@ -331,6 +334,41 @@ impl Provider {
             }
             _ => challenge("Bearer error=\"invalid_token\""),
         }
+    }
+
+    /// `POST /introspect` (RFC 7662): for clients that can prove who they are.
+    pub(super) fn introspect(&self, headers: &HeaderMap, form: &Parameters) -> Response<Body> {
+        let now = now();
+        let client = match client_auth::client(&self.registry, headers, form) {
+            Ok(client) => client,
+            Err(error) => return error.respond(),
+        };
+        if matches!(client.authentication, Authentication::None) {
+            return Code::InvalidClient
+                .because("anybody could ask as a public client")
+                .respond();
+        }
+        let Some(token) = form.one("token") else {
+            return Code::InvalidRequest.because("token is missing").respond();
+        };
+        let state = self.store.at(now);
+        let expires_at = state.access_tokens.get(token).map(|kept| kept.expires_at);
+        let grant = state.grant_of_access_token(token, now);
+        // Section 2.2: nothing else is said of a token that is not good.
+        let answer = match (grant, expires_at) {
+            (Some(grant), Some(expires_at)) => json!({
+                "active": true,
+                "iss": self.issuer,
+                "sub": grant.user.map_or(&*grant.client_id, |user| user.sub),
+                "aud": grant.audiences,
+                "client_id": grant.client_id,
+                "scope": grant.scopes.join(" "),
+                "exp": expires_at,
+                "token_type": "Bearer",
+            }),
+            _ => json!({ "active": false }),
+        };
+        web::json(StatusCode::OK, &answer)
     }
 
     /// `POST /revoke` (RFC 7009): an access or refresh token ends its whole grant. That an

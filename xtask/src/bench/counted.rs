@@ -1,222 +1,249 @@
 //! Instructions instead of time: what the components execute for a request, the same at every
 //! run on every machine. devhost counts them; Spin does not.
 //!
-//! Requests are sent one by one to instances that live as long as the run, and devhost writes
-//! what each took when it ends.
+//! Requests are sent one by one to instances that live as long as the process, and devhost
+//! writes what each took when it ends.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::bench::client::Connection;
-use crate::bench::rows::{Place, Row};
-use crate::env_file::EnvFile;
-use crate::up::processes::Processes;
-use crate::up::{App, Ports, READY_LIMIT, gateway};
-use crate::workspace::{Host, Workspace};
+use crate::bench::rows::Row;
+use crate::bench::servers::{Place, Servers, Variant, passing};
+use crate::up::App;
 
-/// The processes that count, and the files they will write.
-pub(crate) struct Counted {
-    gateway: (u16, PathBuf),
-    guests: (u16, PathBuf),
-    growth: Vec<(usize, u16, PathBuf)>,
-    /// How many requests each row sent.
-    sent: Vec<usize>,
+/// A devhost that comes and goes.
+pub(crate) struct Passing {
+    name: &'static str,
+    port: u16,
+    stats: PathBuf,
 }
 
-/// What was counted.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    /// Of each row: the middle of its requests but the first.
-    pub(crate) rows: Vec<u64>,
-    /// By the number of routes: making an instance and its first request, and a later one.
-    pub(crate) growth: Vec<(usize, u64, u64)>,
-}
+/// What devhost wrote about one.
+pub(crate) struct Stats(String);
 
-impl Counted {
-    /// Starts the processes beside those of the run.
+impl Passing {
+    /// Starts one that counts, in one instance for all requests; its store is in memory unless
+    /// `keep` says that it is the file of the app.
     ///
     /// # Errors
-    /// When one of them cannot be started.
-    pub(crate) fn start(
-        workspace: &Workspace,
-        ports: Ports,
-        apps: [&App; 2],
-        folder: &str,
-        secrets: &EnvFile,
-        processes: &mut Processes,
+    /// When it does not serve.
+    pub(crate) fn counting(
+        servers: &mut Servers<'_>,
+        name: &'static str,
+        app: &App,
+        port: u16,
+        keep: Keep,
     ) -> Result<Self> {
-        let file = |name: &str| workspace.path(folder).join(format!("{name}.json"));
-        let mut next = ports.guests();
-        let mut port = || {
-            next = next.saturating_add(1);
-            next
-        };
-        let [app, guests] = apps;
-        let mut serve = |name: &'static str, app: &App, port: u16| -> Result<(u16, PathBuf)> {
-            let stats = file(&name.replace(' ', "-"));
-            let ports = Ports {
-                gateway: port,
-                ..ports
-            };
-            let mut command = gateway(workspace, Host::Devhost, app, ports, secrets);
-            command.arg("--stats").arg(&stats).args(ARGUMENTS);
-            processes.start(name, command)?;
-            // One after the other: the first compiles, and the others find it done.
-            if let Some(end) = processes.wait_until_ready(READY_LIMIT)? {
-                bail!("the bench stops before it began: {end:?}");
-            }
-            Ok((port, stats))
-        };
-        let gateway = serve("counted gateway", app, port())?;
-        let guests = serve("counted guests", guests, port())?;
-        let mut growth = Vec::new();
-        for (count, name) in ROUTES {
-            let app = App::derived(workspace, ports, &format!("{folder}/{count}"))?;
-            let file = workspace.path(&format!("{folder}/{count}/airside.toml"));
-            let mut text = fs::read_to_string(&file)?;
-            text += &routes(count);
-            fs::write(&file, text)?;
-            let (port, stats) = serve(name, &app, port())?;
-            growth.push((count, port, stats));
-        }
-        Ok(Self {
-            gateway,
-            guests,
-            growth,
-            sent: Vec::new(),
-        })
+        let mut arguments = vec!["--instructions"];
+        arguments.extend(ONE_INSTANCE);
+        arguments.extend(keep.arguments());
+        Self::start(servers, name, app, port, &arguments)
     }
 
-    /// Sends the requests of all rows.
+    /// Starts one with these arguments.
     ///
     /// # Errors
-    /// At the first status that is not the row's.
-    pub(crate) fn send(&mut self, rows: &[Row]) -> Result<()> {
-        for row in rows {
-            let port = match row.place {
-                Place::Gateway => self.gateway.0,
-                Place::Guest(_) => self.guests.0,
-            };
-            let mut connection = Connection::open(port)?;
+    /// When it does not serve.
+    pub(crate) fn start(
+        servers: &mut Servers<'_>,
+        name: &'static str,
+        app: &App,
+        port: u16,
+        arguments: &[&str],
+    ) -> Result<Self> {
+        let stats = format!("{}.json", name.replace(' ', "-"));
+        let stats = servers.folder().join(stats);
+        let mut command = servers.gate(app, port);
+        command
+            .args(arguments)
+            .arg("--quiet")
+            .arg("--stats")
+            .arg(&stats);
+        // One after the other: the first compiles, and the others find it done.
+        servers.run(name, command)?;
+        Ok(Self { name, port, stats })
+    }
+
+    /// Sends requests one by one; returns how long each took.
+    ///
+    /// # Errors
+    /// At the first status that is not `status`.
+    pub(crate) fn send<'a>(
+        &self,
+        requests: impl IntoIterator<Item = &'a Vec<u8>>,
+        status: u16,
+    ) -> Result<Vec<Duration>> {
+        let mut connection = Connection::open(self.port)?;
+        let mut times = Vec::new();
+        for request in requests {
+            let sent = Instant::now();
+            let response = connection.send(request)?;
+            times.push(sent.elapsed());
+            ensure!(
+                response.status == status,
+                "{}: {} instead of {status}: {}",
+                self.name,
+                response.status,
+                response.text()
+            );
+            if !response.keeps_connection() {
+                connection = Connection::open(self.port)?;
+            }
+        }
+        Ok(times)
+    }
+
+    /// Ends it; returns what it wrote.
+    ///
+    /// # Errors
+    /// When it wrote nothing.
+    pub(crate) fn end(self, servers: &mut Servers<'_>) -> Result<Stats> {
+        servers.processes.stop(self.name);
+        let text = fs::read_to_string(&self.stats);
+        text.map(Stats)
+            .with_context(|| format!("no {}", self.stats.display()))
+    }
+}
+
+/// Whether the store outlives the process.
+#[derive(Clone, Copy)]
+pub(crate) enum Keep {
+    /// It is in memory.
+    No,
+    /// It is the app's file.
+    Yes,
+}
+
+impl Keep {
+    /// What devhost is told.
+    pub(crate) fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Keep::No => &["--key-value", "memory"],
+            Keep::Yes => &[],
+        }
+    }
+}
+
+impl Stats {
+    /// The instructions of each request to `component`; the first number is for making the
+    /// instance.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub(crate) fn instructions(&self, component: &str) -> Result<Vec<u64>> {
+        let list = self
+            .of(component)?
+            .split_once("\"instructions\": [")
+            .and_then(|(_, list)| list.split_once(']'));
+        let (list, _) = list.context("no instructions")?;
+        let numbers = list.split(',').map(str::trim).filter(|n| !n.is_empty());
+        numbers
+            .map(|number| number.parse().context("a number"))
+            .collect()
+    }
+
+    /// The middle of what the first request of each instance of `component` took.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub(crate) fn first_request(&self, component: &str) -> Result<Duration> {
+        let found = self.of(component)?.split_once("\"p50\": ");
+        let digits = found.map_or("", |(_, rest)| rest);
+        let end = digits.find(|c: char| !c.is_ascii_digit());
+        let digits = digits.get(..end.unwrap_or(digits.len()));
+        let micros = digits.and_then(|digits| digits.parse().ok());
+        Ok(Duration::from_micros(micros.context("no first requests")?))
+    }
+
+    fn of(&self, component: &str) -> Result<&str> {
+        let found = self.0.split_once(&format!("\"{component}\": {{"));
+        Ok(found
+            .with_context(|| format!("nothing about {component}"))?
+            .1)
+    }
+}
+
+/// What each row takes, where it is counted: the middle of its requests but the first.
+///
+/// # Errors
+/// When a process does not start, or a status is not the row's.
+pub(crate) fn count(servers: &mut Servers<'_>, rows: &[Row]) -> Result<Vec<Option<u64>>> {
+    let mut running: Vec<(&'static str, Passing)> = Vec::new();
+    for row in rows {
+        let Some((name, number, keep)) = counterpart(row.place) else {
+            continue;
+        };
+        let process = row.place.process();
+        if running.iter().all(|(known, _)| *known != process) {
+            let app = servers.app_of(row.place)?.clone();
+            let port = passing(servers.ports, number);
+            let passing = Passing::counting(servers, name, &app, port, keep)?;
+            running.push((process, passing));
+        }
+    }
+    for row in rows {
+        let process = row.place.process();
+        if let Some((_, passing)) = running.iter().find(|(known, _)| *known == process) {
             let requests = row.requests.iter().cycle().take(REQUESTS);
-            for request in requests {
-                let response = connection.send(request)?;
-                ensure!(
-                    response.status == row.status,
-                    "{}: {} instead of {}",
-                    row.name,
-                    response.status,
-                    row.status
-                );
-                if !response.keeps_connection() {
-                    connection = Connection::open(port)?;
-                }
-            }
-            self.sent.push(REQUESTS);
+            let sent = passing.send(requests, row.status);
+            sent.with_context(|| format!("counting {}", row.name))?;
         }
-        let public = rows.iter().find(|row| row.name == "public route");
-        let public = public.and_then(|row| row.requests.first());
-        for (_, port, _) in &self.growth {
-            let mut connection = Connection::open(*port)?;
-            for _ in 0..REQUESTS {
-                let response = connection.send(public.context("no public route")?)?;
-                ensure!(response.status == 200, "{}", response.text());
-            }
-        }
-        Ok(())
     }
-
-    /// Reads what was counted, after the processes have ended.
-    ///
-    /// # Errors
-    /// When a file is not there or has too few numbers.
-    pub(crate) fn read(self, rows: &[Row]) -> Result<Counts> {
-        let (gateway, guests) = (read(&self.gateway.1)?, read(&self.guests.1)?);
-        let mut counts = Counts::default();
-        let mut offsets = std::collections::HashMap::new();
-        for (row, sent) in rows.iter().zip(self.sent) {
-            let (text, component) = match row.place {
-                Place::Gateway => (&gateway, "authorize"),
-                Place::Guest(guest) => (&guests, guest),
-            };
-            // The first number is for making the instance.
-            let offset = offsets.entry(component).or_insert(1);
-            let numbers = instructions(text, component)?;
-            let own = numbers.get(*offset + 1..*offset + sent);
-            counts
-                .rows
-                .push(middle(own.context("too few numbers: an instance ended")?));
-            *offset += sent;
-        }
-        for (routes, _, file) in self.growth {
-            let numbers = instructions(&read(&file)?, "authorize")?;
-            let (Some([made, first]), Some(later)) = (numbers.get(..2), numbers.get(2..REQUESTS))
-            else {
-                bail!("too few numbers for {routes} routes");
-            };
-            counts.growth.push((routes, made + first, middle(later)));
-        }
-        Ok(counts)
+    let mut stats = HashMap::new();
+    for (process, passing) in running {
+        stats.insert(process, passing.end(servers)?);
     }
+    let mut offsets = HashMap::new();
+    let counted = rows.iter().map(|row| -> Result<Option<u64>> {
+        let process = row.place.process();
+        let Some(stats) = stats.get(process) else {
+            return Ok(None);
+        };
+        let component = match row.place {
+            Place::Guest(guest) => guest,
+            Place::Gate(_) | Place::Peer(..) => "authorize",
+        };
+        // The first number is for making the instance.
+        let offset = offsets.entry((process, component)).or_insert(1);
+        let numbers = stats.instructions(component)?;
+        let own = numbers.get(*offset + 1..*offset + REQUESTS);
+        *offset += REQUESTS;
+        let own = own.context("too few numbers: an instance ended")?;
+        Ok(Some(middle(own)))
+    });
+    counted.collect()
 }
 
-fn read(file: &PathBuf) -> Result<String> {
-    fs::read_to_string(file).with_context(|| format!("no {}", file.display()))
+/// The process that counts for a place, by name, number of its port, and store.
+fn counterpart(place: Place) -> Option<(&'static str, u16, Keep)> {
+    Some(match place.process() {
+        "gateway" => ("counted gateway", 0, Keep::No),
+        // The sessions are in the store of the one that is measured.
+        "stored" => ("counted stored", 1, Keep::Yes),
+        "trusting" => ("counted trusting", 2, Keep::No),
+        "guests" => ("counted guests", 3, Keep::No),
+        "verifying" => ("counted verifying", 4, Keep::No),
+        _ => return None,
+    })
 }
 
-/// The numbers of `component` in what devhost wrote.
-fn instructions(text: &str, component: &str) -> Result<Vec<u64>> {
-    let (_, own) = text
-        .split_once(&format!("\"{component}\": {{"))
-        .with_context(|| format!("nothing about {component}"))?;
-    let list = own
-        .split_once("\"instructions\": [")
-        .and_then(|(_, list)| list.split_once(']'));
-    let (list, _) = list.context("no instructions")?;
-    let numbers = list.split(',').map(str::trim).filter(|n| !n.is_empty());
-    numbers
-        .map(|number| number.parse().context("a number"))
-        .collect()
-}
-
-fn middle(numbers: &[u64]) -> u64 {
+/// The number in the middle.
+pub(crate) fn middle<T: Copy + Default + Ord>(numbers: &[T]) -> T {
     let mut sorted = numbers.to_vec();
     sorted.sort_unstable();
     sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }
 
-/// So many routes more, each with a token rule of its own.
-fn routes(count: usize) -> String {
-    (0..count)
-        .map(|number| {
-            format!(
-                "\n[[routes]]\npath = \"/grown/{}/{number}/*\"\naccess = \"token\"\nissuer = \"demo\"\n\
-                 audience = \"https://api.example.com/{number}\"\nscopes = [\"read:{number}\"]\n\
-                 upstream = \"invoices\"\n",
-                number % 100
-            )
-        })
-        .collect()
-}
-
-/// How many routes are added, and what the process is called.
-const ROUTES: [(usize, &str); 3] = [
-    (10, "10 routes"),
-    (1_000, "1000 routes"),
-    (10_000, "10000 routes"),
-];
-
 /// Requests of a row: the middle of them counts.
 const REQUESTS: usize = 21;
 
-/// One instance for all, and nothing that another process writes.
-const ARGUMENTS: [&str; 8] = [
-    "--instructions",
-    "--key-value",
-    "memory",
-    "--quiet",
+/// One instance for all.
+pub(crate) const ONE_INSTANCE: [&str; 4] = [
     "--max-instance-reuse-count",
     "1000000000",
     "--idle-instance-timeout",
@@ -229,18 +256,25 @@ mod tests {
 
     #[test]
     fn the_numbers_of_a_component_are_found() {
-        let text = "{\n \"a\": {\n \"instructions\": []\n},\n \"b\": {\n \"x\": 1,\n \
-                    \"instructions\": [\n 5,\n 70\n ],\n \"y\": 2 }\n}";
-        assert_eq!(instructions(text, "a").unwrap(), [0_u64; 0]);
-        assert_eq!(instructions(text, "b").unwrap(), [5, 70]);
-        assert!(instructions(text, "c").is_err());
+        let text = "{\n \"a\": {\n \"p50\": 7,\n \"instructions\": []\n},\n \"b\": {\n \"x\": 1,\n \
+                    \"instructions\": [\n 5,\n 70\n ],\n \"y\": { \"p50\": 1500 } }\n}";
+        let stats = Stats(text.to_owned());
+        assert_eq!(stats.instructions("a").unwrap(), [0_u64; 0]);
+        assert_eq!(stats.instructions("b").unwrap(), [5, 70]);
+        assert!(stats.instructions("c").is_err());
+        let millis = Duration::from_micros(1_500);
+        assert_eq!(stats.first_request("b").unwrap(), millis);
         assert_eq!(middle(&[9, 1, 5]), 5);
     }
 
     #[test]
-    fn grown_routes_are_whole_tables() {
-        let text = routes(2);
-        let document: toml_edit::DocumentMut = text.parse().unwrap();
-        assert_eq!(document["routes"].as_array_of_tables().unwrap().len(), 2);
+    fn what_is_counted_has_a_counterpart() {
+        for variant in [Variant::Plain, Variant::Stored, Variant::Trusting] {
+            assert!(counterpart(Place::Gate(variant)).is_some());
+        }
+        for guest in crate::bench::servers::GUESTS {
+            assert!(counterpart(Place::Guest(guest)).is_some());
+        }
+        assert!(counterpart(Place::Peer("envoy", 1)).is_none());
     }
 }

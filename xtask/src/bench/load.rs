@@ -1,6 +1,6 @@
 //! Load on one request: threads with a kept connection each.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,12 +10,26 @@ use crate::bench::client::Connection;
 
 /// What one row sends and expects.
 pub(crate) struct Target {
-    /// What is sent, again and again, in a random order.
+    /// What is sent, again and again.
     pub(crate) requests: Vec<Vec<u8>>,
+    /// In which order.
+    pub(crate) order: Order,
+    /// How many were sent so far, where they go in turn.
+    pub(crate) sent: AtomicUsize,
     /// The port it goes to.
     pub(crate) port: u16,
     /// The status of every answer; another one ends the measurement.
     pub(crate) status: u16,
+}
+
+/// In which order requests are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// One after the other by all connections together, so that none comes again before all
+    /// others have.
+    InTurn,
+    /// Each connection in an order of its own.
+    Random,
 }
 
 /// What was measured.
@@ -92,7 +106,11 @@ fn send_until(
         random = random
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        let index = (random >> 33) % target.requests.len().max(1);
+        let number = match target.order {
+            Order::InTurn => target.sent.fetch_add(1, Ordering::Relaxed),
+            Order::Random => random >> 33,
+        };
+        let index = number % target.requests.len().max(1);
         let request = target.requests.get(index).context("nothing to send")?;
         let sent = Instant::now();
         let response = connection.send(request).context("a request")?;

@@ -30,14 +30,14 @@ pub(crate) enum Step {
 }
 
 /// The variable.
-const ASSERTION_KEYS: &str = "SPIN_VARIABLE_ASSERTION_KEYS";
+pub(crate) const ASSERTION_KEYS: &str = "SPIN_VARIABLE_ASSERTION_KEYS";
 
 /// The library takes no more.
 const MAX_KEYS: usize = 8;
 
 pub(super) fn run(workspace: &Workspace, step: Step) -> Result<()> {
     if step == Step::Print {
-        println!("{}", set(&[new_jwk()?]));
+        println!("{}", new_set()?);
         return Ok(());
     }
     let mut file = EnvFile::open(workspace)?;
@@ -78,6 +78,11 @@ fn changed(current: Option<&str>, step: Step) -> Result<(Vec<String>, &'static s
         bail!("{ASSERTION_KEYS} is not in .env");
     }
     Ok((keys, said))
+}
+
+/// A new set of one key.
+pub(crate) fn new_set() -> Result<String> {
+    Ok(set(&[new_jwk()?]))
 }
 
 fn set(keys: &[String]) -> String {

@@ -18,6 +18,16 @@ pub(crate) fn provide(workspace: &Workspace, install: Install) -> Result<()> {
     let missing = missing(&on_path);
     if missing.is_empty() {
         println!("all there");
+    }
+    apt(workspace, install, &missing)
+}
+
+/// Installs Debian packages.
+///
+/// # Errors
+/// When there are any, and they must not or cannot be installed, with the command that would.
+pub(crate) fn apt(workspace: &Workspace, install: Install, missing: &[&str]) -> Result<()> {
+    if missing.is_empty() {
         return Ok(());
     }
     let packages = missing.join(" ");
@@ -37,7 +47,7 @@ pub(crate) fn provide(workspace: &Workspace, install: Install) -> Result<()> {
     let mut apt = workspace.program("apt-get");
     apt.env("DEBIAN_FRONTEND", "noninteractive");
     apt.args(["-q", "-y", "--no-install-recommends", "install"])
-        .args(&missing);
+        .args(missing);
     workspace::run("apt-get install", &mut apt)
 }
 
@@ -47,27 +57,36 @@ pub(crate) fn provide(workspace: &Workspace, install: Install) -> Result<()> {
 /// When they are not there and must not or cannot be installed.
 pub(crate) fn npm(workspace: &Workspace, install: Install) -> Result<()> {
     for folder in npm_folders(&workspace.path(FOLDER))? {
-        let name = folder
-            .strip_prefix(workspace.root())
-            .unwrap_or(&folder)
-            .display();
-        let lock = folder.join("package-lock.json");
-        let wanted = fs::read(&lock).with_context(|| format!("reading {}", lock.display()))?;
-        let stamp = folder.join("node_modules/.installed-for");
-        if fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
-            println!("{name}: all there");
-            continue;
-        }
-        if install == Install::Forbidden {
-            bail!("npm packages are missing; this would install them: npm ci --prefix {name}");
-        }
-        step(&format!("npm ci in {name}"));
-        let mut npm = workspace.program("npm");
-        npm.current_dir(&folder)
-            .args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]);
-        workspace::run("npm ci", &mut npm)?;
-        fs::write(&stamp, &wanted).context("after npm ci")?;
+        npm_ci(workspace, install, &folder)?;
     }
+    Ok(())
+}
+
+/// Installs the npm packages of the lock file in `folder`, once per version of that file.
+///
+/// # Errors
+/// When they are not there and must not or cannot be installed.
+pub(crate) fn npm_ci(workspace: &Workspace, install: Install, folder: &Path) -> Result<()> {
+    let name = folder
+        .strip_prefix(workspace.root())
+        .unwrap_or(folder)
+        .display();
+    let lock = folder.join("package-lock.json");
+    let wanted = fs::read(&lock).with_context(|| format!("reading {}", lock.display()))?;
+    let stamp = folder.join("node_modules/.installed-for");
+    if fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
+        println!("{name}: all there");
+        return Ok(());
+    }
+    if install == Install::Forbidden {
+        bail!("npm packages are missing; this would install them: npm ci --prefix {name}");
+    }
+    step(&format!("npm ci in {name}"));
+    let mut npm = workspace.program("npm");
+    npm.current_dir(folder)
+        .args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]);
+    workspace::run("npm ci", &mut npm)?;
+    fs::write(&stamp, &wanted).context("after npm ci")?;
     Ok(())
 }
 

@@ -1,6 +1,8 @@
 //! Processes that live and end together.
 
+use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -58,7 +60,34 @@ impl Processes {
 
     /// Starts one, in a process group of its own so that Ctrl-C reaches only this process and
     /// so that its children end with it. Its lines go to the screen, with the name in front.
-    pub(crate) fn start(&mut self, name: &'static str, mut command: Command) -> Result<()> {
+    pub(crate) fn start(&mut self, name: &'static str, command: Command) -> Result<()> {
+        self.spawn(name, command).map(drop)
+    }
+
+    /// The same for a program that does not say when it serves: it does once `port` is open. The
+    /// port must be free before.
+    pub(crate) fn start_on(
+        &mut self,
+        name: &'static str,
+        command: Command,
+        port: u16,
+    ) -> Result<()> {
+        let process = self.spawn(name, command)?;
+        let sender = self.sender.clone();
+        thread::spawn(move || {
+            let running = format!("/proc/{process}");
+            while std::path::Path::new(&running).exists() {
+                if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
+                    let _ = sender.send(Event::Serving(name));
+                    return;
+                }
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        Ok(())
+    }
+
+    fn spawn(&mut self, name: &'static str, mut command: Command) -> Result<u32> {
         command.process_group(0).stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let program = command.get_program().to_string_lossy().into_owned();
@@ -66,6 +95,7 @@ impl Processes {
             .spawn()
             .with_context(|| format!("cannot start the {name} (`{program}`)"))?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let process = child.id();
         self.running.push((name, child));
         let sender = self.sender.clone();
         thread::spawn(move || {
@@ -78,24 +108,39 @@ impl Processes {
             let _ = sender.send(Event::Ended(name));
         });
         thread::spawn(move || for_lines(stderr, |line| show(&mut io::stderr(), name, line)));
-        Ok(())
+        Ok(process)
     }
 
-    /// The processor time that the process called `name` has taken so far, as Linux knows it.
+    /// Ends the one called `name`, and forgets it.
+    pub(crate) fn stop(&mut self, name: &str) {
+        let ended = |process: &mut (&'static str, Child)| process.0 == name;
+        let mut stopped: Vec<_> = self.running.extract_if(.., ended).collect();
+        self.serving.retain(|known| *known != name);
+        end(&mut stopped);
+    }
+
+    /// The processor time that the process called `name` and its children have taken so far, as
+    /// Linux knows it.
     pub(crate) fn cpu_time(&self, name: &str) -> Duration {
-        let of = |child: &Child| -> Option<u64> {
-            let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).ok()?;
-            // The name in parentheses may have spaces; the times are the 12th and 13th behind it.
-            let (_, rest) = stat.rsplit_once(')')?;
-            let mut times = rest.split_whitespace().skip(11);
-            let user: u64 = times.next()?.parse().ok()?;
-            Some(user + times.next()?.parse::<u64>().ok()?)
+        let group = self.running.iter().find(|(known, _)| *known == name);
+        let Some((_, leader)) = group else {
+            return Duration::ZERO;
         };
-        let process = self.running.iter().find(|(known, _)| *known == name);
+        let of = |entry: io::Result<fs::DirEntry>| -> Option<u64> {
+            let stat = fs::read_to_string(entry.ok()?.path().join("stat")).ok()?;
+            // The name in parentheses may have spaces; behind it are the state, the parent, the
+            // group, and as the 12th and 13th the times.
+            let (_, rest) = stat.rsplit_once(')')?;
+            let mut fields = rest.split_whitespace().skip(2);
+            let group: u32 = fields.next()?.parse().ok()?;
+            let mut times = fields.skip(8);
+            let user: u64 = times.next()?.parse().ok()?;
+            let all = user + times.next()?.parse::<u64>().ok()?;
+            (group == leader.id()).then_some(all)
+        };
+        let processes = fs::read_dir("/proc").into_iter().flatten();
         // In hundredths of a second on every Linux.
-        process
-            .and_then(|(_, child)| of(child))
-            .map_or(Duration::ZERO, |ticks| Duration::from_millis(ticks * 10))
+        Duration::from_millis(processes.filter_map(of).sum::<u64>() * 10)
     }
 
     /// Waits until every process said `Serving http://...`; an early end is returned.
@@ -114,7 +159,11 @@ impl Processes {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.events.recv_timeout(left) {
                 Ok(Event::Asked) => return Ok(Some(End::Asked)),
-                Ok(Event::Ended(name)) => return Ok(Some(End::Died(name))),
+                Ok(Event::Ended(name)) if self.is_running(name) => {
+                    return Ok(Some(End::Died(name)));
+                }
+                // It was stopped.
+                Ok(Event::Ended(_)) => {}
                 Ok(Event::Serving(name)) => {
                     waiting.retain(|other| *other != name);
                     self.serving.push(name);
@@ -131,12 +180,16 @@ impl Processes {
         Ok(None)
     }
 
+    fn is_running(&self, name: &str) -> bool {
+        self.running.iter().any(|(known, _)| *known == name)
+    }
+
     /// Waits for Ctrl-C or the end of a process.
     pub(crate) fn wait(&self) -> End {
         loop {
             match self.events.recv() {
-                Ok(Event::Serving(_)) => {}
-                Ok(Event::Ended(name)) => return End::Died(name),
+                Ok(Event::Ended(name)) if self.is_running(name) => return End::Died(name),
+                Ok(Event::Serving(_) | Event::Ended(_)) => {}
                 // Disconnected is impossible (`self` holds a sender), and an end in any case.
                 Ok(Event::Asked) | Err(_) => return End::Asked,
             }
@@ -146,21 +199,25 @@ impl Processes {
 
 impl Drop for Processes {
     fn drop(&mut self) {
-        for (_, child) in &self.running {
-            signal_group(child, Signal::TERM);
+        end(&mut self.running);
+    }
+}
+
+fn end(processes: &mut [(&'static str, Child)]) {
+    for (_, child) in &*processes {
+        signal_group(child, Signal::TERM);
+    }
+    let deadline = Instant::now() + STOP_LIMIT;
+    for (name, child) in processes {
+        if !ended_before(child, deadline) {
+            show(
+                &mut io::stderr(),
+                name,
+                "does not stop by itself, so it is ended",
+            );
+            signal_group(child, Signal::KILL);
         }
-        let deadline = Instant::now() + STOP_LIMIT;
-        for (name, child) in &mut self.running {
-            if !ended_before(child, deadline) {
-                show(
-                    &mut io::stderr(),
-                    name,
-                    "does not stop by itself, so it is ended",
-                );
-                signal_group(child, Signal::KILL);
-            }
-            let _ = child.wait();
-        }
+        let _ = child.wait();
     }
 }
 
@@ -228,6 +285,34 @@ mod tests {
             processes.wait_until_ready(LIMIT).unwrap(),
             Some(End::Died("two"))
         );
+    }
+
+    #[test]
+    fn one_that_is_stopped_did_not_die() {
+        let mut processes = Processes::without_signals();
+        let serves = "echo Serving http://a; exec tail -f /dev/null";
+        processes.start("one", shell(serves)).unwrap();
+        assert_eq!(processes.wait_until_ready(LIMIT).unwrap(), None);
+        processes.stop("one");
+        processes.start("two", shell(serves)).unwrap();
+        assert_eq!(processes.wait_until_ready(LIMIT).unwrap(), None);
+        processes.start("three", shell("echo hello")).unwrap();
+        assert_eq!(
+            processes.wait_until_ready(LIMIT).unwrap(),
+            Some(End::Died("three"))
+        );
+    }
+
+    #[test]
+    fn one_that_says_nothing_serves_once_its_port_is_open() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut processes = Processes::without_signals();
+        processes
+            .start_on("quiet", shell("exec tail -f /dev/null"), port)
+            .unwrap();
+        assert_eq!(processes.wait_until_ready(LIMIT).unwrap(), None);
+        assert!(processes.cpu_time("quiet") < LIMIT);
     }
 
     #[test]

@@ -102,6 +102,12 @@ impl World {
         }
     }
 
+    /// Drops what was recorded of requests and events so far.
+    pub fn forget(&self) {
+        self.events.take();
+        self.http.forget();
+    }
+
     /// The time it is in this world.
     pub fn now(&self) -> UnixTime {
         self.clock.now()

@@ -134,6 +134,8 @@ impl Jwk {
 
     /// True when `signature` is this key's signature of `message` by `algorithm`.
     pub(super) fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+        #[cfg(any(test, feature = "testing"))]
+        checks::count();
         match (&self.material, algorithm) {
             (Material::Ed25519(key), Algorithm::EdDsa) => Ed25519Signature::from_slice(signature)
                 .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
@@ -159,6 +161,25 @@ impl Jwk {
 
 fn number(text: &str) -> Option<Vec<u8>> {
     base64url_decode(text).ok()
+}
+
+/// How many signatures were judged: what one request may cost is bounded, and tests count it.
+#[cfg(any(test, feature = "testing"))]
+pub mod checks {
+    use std::cell::Cell;
+
+    thread_local! {
+        static COUNT: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(super) fn count() {
+        COUNT.set(COUNT.get().saturating_add(1));
+    }
+
+    /// Those judged by this thread so far.
+    pub fn so_far() -> usize {
+        COUNT.get()
+    }
 }
 
 #[cfg(test)]

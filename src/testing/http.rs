@@ -61,6 +61,11 @@ impl ScriptedHttp {
         self.requests.borrow().clone()
     }
 
+    /// Drops the record of the requests sent so far.
+    pub fn forget(&self) {
+        self.requests.take();
+    }
+
     /// How many requests went to `url`.
     pub fn count(&self, url: &str) -> usize {
         let requests = self.requests.borrow();

@@ -4,6 +4,7 @@ mod accounts;
 mod app;
 mod authorize;
 mod backchannel_logout;
+mod bounds;
 mod callback;
 mod client_auth;
 mod introspection;

@@ -3,6 +3,7 @@
 
 mod browser;
 mod code_flow;
+mod introspection;
 mod logout;
 mod refresh;
 mod upstream;

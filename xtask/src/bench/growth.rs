@@ -116,7 +116,7 @@ fn routes(
     Ok([
         part(0..2)?.iter().sum(),
         middle(part(2..1 + REQUESTS)?),
-        middle(part(2 + REQUESTS..1 + 2 * REQUESTS)?),
+        middle(part(2 + REQUESTS..2 * REQUESTS)?),
     ])
 }
 
@@ -186,7 +186,7 @@ fn bearer(
     Ok([
         part(0..2)?.iter().sum(),
         middle(part(2..1 + REQUESTS)?),
-        middle(part(1 + REQUESTS..1 + REQUESTS + others.len())?),
+        middle(part(1 + REQUESTS..REQUESTS + others.len())?),
     ])
 }
 
@@ -211,7 +211,7 @@ fn sessions(servers: &mut Servers<'_>, number: u16, count: u32) -> Result<(u64, 
     let requests = vec![request; REQUESTS];
     counting.send(&requests, 200)?;
     let numbers = counting.end(servers)?.instructions("authorize")?;
-    let later = numbers.get(2..1 + REQUESTS).context("too few numbers")?;
+    let later = numbers.get(2..REQUESTS).context("too few numbers")?;
     let instructions = middle(later);
     // Without counting: the host's time is what may grow.
     let timing = Passing::start(servers, SESSIONS, &app, port, &[])?;
@@ -249,7 +249,7 @@ fn caches(servers: &mut Servers<'_>, all: &Tokens) -> Result<Vec<(String, [u64; 
         (
             format!("after {} others", others.len()),
             [
-                middle(part(new + 1..new + REQUESTS)?),
+                middle(part(new + 1..new + REQUESTS - 1)?),
                 middle(part(many.saturating_sub(NEW as usize)..many)?),
             ],
         ),

@@ -52,8 +52,12 @@ impl PublicKey {
     pub(crate) fn pem(&self) -> Result<String> {
         let number = |name| -> Result<Vec<u8>> {
             let bytes = Base64UrlSafeNoPadding::decode_to_vec(self.member(name)?, None)?;
-            // DER's integers have a sign.
-            der(0x02, &[&[0], bytes.as_slice()].concat())
+            // DER's integers have a sign, and no byte more than they need.
+            let sign: &[u8] = match bytes.first() {
+                Some(0x80..) => &[0],
+                _ => &[],
+            };
+            der(0x02, &[sign, &bytes].concat())
         };
         let key = der(0x30, &[number("n")?, number("e")?].concat())?;
         let bits = der(0x03, &[&[0], key.as_slice()].concat())?;

@@ -173,6 +173,10 @@ impl<'w> Servers<'w> {
             let command = servers.gate(&app, place.port(ports));
             servers.processes.start(place.process(), command)?;
             servers.apps.push((place, app));
+            // One after the other: the first compiles, and the others find it done.
+            if !ready(&mut servers.processes)? {
+                return Ok(None);
+            }
         }
         for guests in [&PLAIN_GUESTS[..], &[(VERIFYING, "/...")]] {
             let place = guests.first().map(|(guest, _)| Place::Guest(guest));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -269,6 +269,7 @@ impl HandlerState for Instances {
                 reuse: self.reuse,
                 stats: Arc::clone(&self.stats),
                 fresh: AtomicBool::new(true),
+                request: AtomicUsize::new(NO_REQUEST),
                 fuel: AtomicU64::new(FUEL),
             },
         })
@@ -280,17 +281,19 @@ struct Worker {
     reuse: Reuse,
     stats: Arc<Stats>,
     fresh: AtomicBool,
-    /// What was left at the last look.
+    /// The place among those counted of the request that began last.
+    request: AtomicUsize,
+    /// What was left when it began.
     fuel: AtomicU64,
 }
 
 impl Worker {
-    /// What was executed since the last look was for the request before, where they come one
-    /// by one.
-    fn count(&self, fuel: Option<u64>) {
-        if let Some(fuel) = fuel {
+    /// What was executed since a request began was for it, where they come one by one.
+    fn count(&self, fuel: u64, next: usize) {
+        let ended = self.request.swap(next, Ordering::Relaxed);
+        if ended != NO_REQUEST {
             let before = self.fuel.swap(fuel, Ordering::Relaxed);
-            self.stats.instructions(before.saturating_sub(fuel));
+            self.stats.instructions(ended, before.saturating_sub(fuel));
         }
     }
 }
@@ -317,7 +320,9 @@ impl WorkerState for Worker {
         _: GuestTaskId,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + Sync>> {
         first.store(self.fresh.swap(false, Ordering::Relaxed), Ordering::Relaxed);
-        self.count(store.get_fuel().ok());
+        if let Ok(fuel) = store.get_fuel() {
+            self.count(fuel, self.stats.counted());
+        }
         // Like Spin's default, no request ever expires.
         Box::pin(std::future::pending())
     }
@@ -329,10 +334,15 @@ impl WorkerState for Worker {
             self.stats.trap();
             eprintln!("{}: the instance failed: {error:?}", self.id);
         }
-        self.count(store.get_fuel().ok());
+        if let Ok(fuel) = store.get_fuel() {
+            self.count(fuel, NO_REQUEST);
+        }
         drop(store);
     }
 }
+
+/// No place among the requests that are counted.
+const NO_REQUEST: usize = usize::MAX;
 
 /// More than any instance burns.
 const FUEL: u64 = u64::MAX;

@@ -14,7 +14,7 @@ pub struct Stats {
     requests: AtomicU64,
     traps: AtomicU64,
     first_requests: Mutex<Vec<u64>>,
-    instructions: Mutex<Vec<u64>>,
+    instructions: Mutex<Vec<Option<u64>>>,
 }
 
 impl Stats {
@@ -42,12 +42,25 @@ impl Stats {
             .push(micros);
     }
 
-    /// A request took that many instructions.
-    pub fn instructions(&self, count: u64) {
-        self.instructions
+    /// A request whose instructions are counted began; returns its place among them.
+    pub fn counted(&self) -> usize {
+        let mut all = self
+            .instructions
             .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(count);
+            .unwrap_or_else(PoisonError::into_inner);
+        all.push(None);
+        all.len() - 1
+    }
+
+    /// The request at that place took that many instructions.
+    pub fn instructions(&self, place: usize, count: u64) {
+        let mut all = self
+            .instructions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(request) = all.get_mut(place) {
+            *request = Some(count);
+        }
     }
 
     fn report(&self) -> Report {
@@ -86,9 +99,10 @@ struct Report {
     requests: u64,
     traps: u64,
     first_request_micros: FirstRequest,
-    /// Of each request, in the order of their beginnings; empty unless they are counted. The
-    /// making of an instance is one of them: its first.
-    instructions: Vec<u64>,
+    /// Of each request, in the order of their beginnings; empty unless they are counted. That of
+    /// an instance's first request includes making it; that of its last is not known before it
+    /// ends.
+    instructions: Vec<Option<u64>>,
 }
 
 #[derive(Serialize)]

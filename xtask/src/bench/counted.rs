@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -130,21 +131,23 @@ impl Keep {
 }
 
 impl Stats {
-    /// The instructions of each request to `component`; the first number is for making the
-    /// instance.
+    /// The instructions of each request to `component`, in their order; that of an instance's
+    /// first request includes making it, and that of its last is not known.
     ///
     /// # Errors
     /// When there are none.
-    pub(crate) fn instructions(&self, component: &str) -> Result<Vec<u64>> {
+    pub(crate) fn instructions(&self, component: &str) -> Result<Instructions> {
         let list = self
             .of(component)?
             .split_once("\"instructions\": [")
             .and_then(|(_, list)| list.split_once(']'));
         let (list, _) = list.context("no instructions")?;
         let numbers = list.split(',').map(str::trim).filter(|n| !n.is_empty());
-        numbers
-            .map(|number| number.parse().context("a number"))
-            .collect()
+        let numbers = numbers.map(|number| match number {
+            "null" => Ok(None),
+            number => number.parse().map(Some).context("a number"),
+        });
+        Ok(Instructions(numbers.collect::<Result<_>>()?))
     }
 
     /// The middle of what the first request of each instance of `component` took.
@@ -165,6 +168,26 @@ impl Stats {
         Ok(found
             .with_context(|| format!("nothing about {component}"))?
             .1)
+    }
+}
+
+/// Of each request, where that is known.
+pub(crate) struct Instructions(Vec<Option<u64>>);
+
+impl Instructions {
+    /// The middle of those of the requests of `range`.
+    ///
+    /// # Errors
+    /// When none is known.
+    pub(crate) fn middle(&self, range: Range<usize>) -> Result<u64> {
+        let known = self.0.get(range.clone()).unwrap_or_default();
+        let known: Vec<u64> = known.iter().flatten().copied().collect();
+        ensure!(
+            !known.is_empty(),
+            "nothing known of requests {range:?} of {}",
+            self.0.len()
+        );
+        Ok(middle(&known))
     }
 }
 
@@ -208,13 +231,11 @@ pub(crate) fn count(servers: &mut Servers<'_>, rows: &[Row]) -> Result<Vec<Optio
             Place::Guest(guest) => guest,
             Place::Gate(_) | Place::Peer(..) => "authorize",
         };
-        // The first number is for making the instance.
-        let offset = offsets.entry((process, component)).or_insert(1);
-        let numbers = stats.instructions(component)?;
-        let own = numbers.get(*offset + 1..*offset + REQUESTS);
+        let offset: &mut usize = offsets.entry((process, component)).or_default();
+        let own = *offset + 1..*offset + REQUESTS;
         *offset += REQUESTS;
-        let own = own.context("too few numbers: an instance ended")?;
-        Ok(Some(middle(own)))
+        let count = stats.instructions(component)?.middle(own);
+        count.map(Some).with_context(|| row.name.clone())
     });
     counted.collect()
 }
@@ -257,10 +278,13 @@ mod tests {
     #[test]
     fn the_numbers_of_a_component_are_found() {
         let text = "{\n \"a\": {\n \"p50\": 7,\n \"instructions\": []\n},\n \"b\": {\n \"x\": 1,\n \
-                    \"instructions\": [\n 5,\n 70\n ],\n \"y\": { \"p50\": 1500 } }\n}";
+                    \"instructions\": [\n 5,\n null,\n 70\n ],\n \"y\": { \"p50\": 1500 } }\n}";
         let stats = Stats(text.to_owned());
-        assert_eq!(stats.instructions("a").unwrap(), [0_u64; 0]);
-        assert_eq!(stats.instructions("b").unwrap(), [5, 70]);
+        assert_eq!(stats.instructions("a").unwrap().0, []);
+        let known = stats.instructions("b").unwrap();
+        assert_eq!(known.0, [Some(5), None, Some(70)]);
+        assert_eq!(known.middle(0..2).unwrap(), 5);
+        assert!(known.middle(1..2).is_err() && known.middle(2..4).is_err());
         assert!(stats.instructions("c").is_err());
         let millis = Duration::from_micros(1_500);
         assert_eq!(stats.first_request("b").unwrap(), millis);

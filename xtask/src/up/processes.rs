@@ -26,13 +26,14 @@ pub(crate) struct Processes {
     events: Receiver<Event>,
     running: Vec<(&'static str, Child)>,
     sender: Sender<Event>,
-    serving: Vec<&'static str>,
+    /// By their ids: names come again.
+    serving: Vec<u32>,
 }
 
 enum Event {
     Asked,
-    Ended(&'static str),
-    Serving(&'static str),
+    Ended(u32),
+    Serving(u32),
 }
 
 impl Processes {
@@ -78,7 +79,7 @@ impl Processes {
             let running = format!("/proc/{process}");
             while std::path::Path::new(&running).exists() {
                 if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
-                    let _ = sender.send(Event::Serving(name));
+                    let _ = sender.send(Event::Serving(process));
                     return;
                 }
                 thread::sleep(Duration::from_millis(20));
@@ -102,10 +103,10 @@ impl Processes {
             for_lines(stdout, |line| {
                 show(&mut io::stdout(), name, line);
                 if line.trim_start().starts_with("Serving http://") {
-                    let _ = sender.send(Event::Serving(name));
+                    let _ = sender.send(Event::Serving(process));
                 }
             });
-            let _ = sender.send(Event::Ended(name));
+            let _ = sender.send(Event::Ended(process));
         });
         thread::spawn(move || for_lines(stderr, |line| show(&mut io::stderr(), name, line)));
         Ok(process)
@@ -115,7 +116,6 @@ impl Processes {
     pub(crate) fn stop(&mut self, name: &str) {
         let ended = |process: &mut (&'static str, Child)| process.0 == name;
         let mut stopped: Vec<_> = self.running.extract_if(.., ended).collect();
-        self.serving.retain(|known| *known != name);
         end(&mut stopped);
     }
 
@@ -149,30 +149,28 @@ impl Processes {
     /// When one of them takes longer than `limit`.
     pub(crate) fn wait_until_ready(&mut self, limit: Duration) -> Result<Option<End>> {
         let deadline = Instant::now() + limit;
-        let mut waiting = self
-            .running
-            .iter()
-            .map(|(name, _)| *name)
-            .collect::<Vec<_>>();
-        waiting.retain(|name| !self.serving.contains(name));
+        let running = self.running.iter().map(|(_, child)| child.id());
+        let mut waiting: Vec<u32> = running.collect();
+        waiting.retain(|process| !self.serving.contains(process));
         while !waiting.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.events.recv_timeout(left) {
                 Ok(Event::Asked) => return Ok(Some(End::Asked)),
-                Ok(Event::Ended(name)) if self.is_running(name) => {
-                    return Ok(Some(End::Died(name)));
-                }
-                // It was stopped.
-                Ok(Event::Ended(_)) => {}
-                Ok(Event::Serving(name)) => {
-                    waiting.retain(|other| *other != name);
-                    self.serving.push(name);
+                Ok(Event::Ended(process)) => match self.name(process) {
+                    Some(name) => return Ok(Some(End::Died(name))),
+                    // It was stopped.
+                    None => {}
+                },
+                Ok(Event::Serving(process)) => {
+                    waiting.retain(|other| *other != process);
+                    self.serving.push(process);
                 }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    let names = waiting.iter().filter_map(|process| self.name(*process));
                     bail!(
                         "not serving after {} s: {}",
                         limit.as_secs(),
-                        waiting.join(", ")
+                        names.collect::<Vec<_>>().join(", ")
                     );
                 }
             }
@@ -180,16 +178,21 @@ impl Processes {
         Ok(None)
     }
 
-    fn is_running(&self, name: &str) -> bool {
-        self.running.iter().any(|(known, _)| *known == name)
+    /// The name of one that was not stopped.
+    fn name(&self, process: u32) -> Option<&'static str> {
+        let found = self.running.iter().find(|(_, child)| child.id() == process);
+        found.map(|(name, _)| *name)
     }
 
     /// Waits for Ctrl-C or the end of a process.
     pub(crate) fn wait(&self) -> End {
         loop {
             match self.events.recv() {
-                Ok(Event::Ended(name)) if self.is_running(name) => return End::Died(name),
-                Ok(Event::Serving(_) | Event::Ended(_)) => {}
+                Ok(Event::Ended(process)) => match self.name(process) {
+                    Some(name) => return End::Died(name),
+                    None => {}
+                },
+                Ok(Event::Serving(_)) => {}
                 // Disconnected is impossible (`self` holds a sender), and an end in any case.
                 Ok(Event::Asked) | Err(_) => return End::Asked,
             }
@@ -296,10 +299,10 @@ mod tests {
         processes.stop("one");
         processes.start("two", shell(serves)).unwrap();
         assert_eq!(processes.wait_until_ready(LIMIT).unwrap(), None);
-        processes.start("three", shell("echo hello")).unwrap();
+        processes.start("one", shell("echo hello")).unwrap();
         assert_eq!(
             processes.wait_until_ready(LIMIT).unwrap(),
-            Some(End::Died("three"))
+            Some(End::Died("one"))
         );
     }
 

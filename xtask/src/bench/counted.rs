@@ -60,11 +60,7 @@ impl Passing {
         let stats = format!("{}.json", name.replace(' ', "-"));
         let stats = servers.folder().join(stats);
         let mut command = servers.gate(app, port);
-        command
-            .args(arguments)
-            .arg("--quiet")
-            .arg("--stats")
-            .arg(&stats);
+        command.args(arguments).arg("--stats").arg(&stats);
         // One after the other: the first compiles, and the others find it done.
         servers.run(name, command)?;
         Ok(Self { name, port, stats })

@@ -242,6 +242,8 @@ impl<'w> Servers<'w> {
         };
         let mut command = up::gateway(self.workspace, self.host, app, ports, &self.secrets);
         command.env(keys::ASSERTION_KEYS, &self.assertion_keys);
+        // A line for each refusal, on this screen, would be measured too. Both hosts know the word.
+        command.arg("--quiet");
         if self.host == Host::Devhost {
             // Compiled once for all of them.
             command.arg("--cache-dir").arg(self.folder().join("cache"));

@@ -5,7 +5,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use airside::endpoint::{self, Decision, Instance, authorize};
+use airside::endpoint::{self, Decision, Head, Instance, authorize};
 use airside::jose::Algorithm;
 use airside::jose::jwk::checks;
 use airside::ports::{FetchLimits, HttpClient, HttpError, PortFuture, Ports};
@@ -147,7 +147,7 @@ impl Gate {
                 Ok(Response::new(Bytes::from(given.borrow().to_string())))
             });
         }
-        let start = || block_on(Instance::start_gate(Some(CONFIG), world.ports()));
+        let start = || block_on(Instance::start_gate(Some(CONFIG.into()), world.ports()));
         let [gate, tokens] = [start(), start()].map(|started| started.expect("instance"));
         Gate {
             world,
@@ -197,7 +197,7 @@ impl Gate {
             http: &network,
             ..self.world.ports()
         };
-        match block_on(authorize(&head, &self.gate, ports)) {
+        match block_on(authorize(&Head::from(&head), &self.gate, ports)) {
             Decision::Forward(_) => (200, None),
             Decision::Respond(response) => {
                 let code = response.extensions().get::<Code>().map(|code| code.0);

@@ -62,6 +62,8 @@ pub struct Config {
     /// Names of identity headers, in lower case and with `-` for `_`: what a client sends under
     /// one of them goes no further.
     pub identity_names: Vec<String>,
+    /// False where the platform cannot run `tokens`.
+    pub has_tokens: bool,
     /// Keys named `danger_*` that are on, to be logged at start.
     pub dangers: Vec<String>,
 }

@@ -51,11 +51,11 @@ const NEEDS: [(&str, &str, &[&str]); 6] = [
     ),
 ];
 
-/// Reads `platform`, and reports what cannot work there.
-pub(super) fn read(root: &Table<'_, '_>) {
+/// Reads `platform`, and reports what cannot work there. True where `tokens` can run.
+pub(super) fn read(root: &Table<'_, '_>) -> bool {
     let platform = root.word("platform", &WORDS);
     if platform.is_none_or(Platform::has_tokens) {
-        return;
+        return true;
     }
     for (section, key, words) in NEEDS {
         let Some(table) = table(root.get(section)) else {
@@ -82,6 +82,7 @@ pub(super) fn read(root: &Table<'_, '_>) {
             }
         }
     }
+    false
 }
 
 fn table<'d, 't>(value: Option<&'d Spanned<Value<'t>>>) -> Option<&'d toml::Table<'t>> {

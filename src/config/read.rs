@@ -406,7 +406,7 @@ fn judged<'t>(
 
     let public_url: Option<Origin> =
         root.required("public_url", "an origin such as https://app.example.com");
-    platform::read(&root);
+    let has_tokens = platform::read(&root);
     let trusted_proxies = root.list(
         "trusted_proxies",
         "addresses or networks of your own proxies, such as \"10.0.0.0/8\", without bits beyond \
@@ -493,6 +493,7 @@ fn judged<'t>(
             .collect(),
         routes,
         resources,
+        has_tokens,
         dangers,
     })
 }

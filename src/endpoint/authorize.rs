@@ -17,6 +17,7 @@ mod protected_resource;
 mod refresh;
 mod token;
 mod verified;
+mod vouched;
 
 pub(crate) use credential::Credentials;
 pub use forward::{Body, Forward};
@@ -24,6 +25,7 @@ pub use head::{Field, Head, header_map, list, values};
 pub use headers::{is_hop_by_hop, is_stripped};
 pub(crate) use introspection::Introspected;
 pub use verified::VerifiedTokens;
+pub(crate) use vouched::Vouchers;
 
 use std::rc::Rc;
 

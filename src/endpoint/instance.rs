@@ -15,7 +15,7 @@ use crate::endpoint::authorize::assertion::{
     ASSERTION_KEYS, AssertionKeys, AssertionKeysError, Assertions,
 };
 use crate::endpoint::authorize::memory::Memory;
-use crate::endpoint::authorize::{Credentials, Introspected, VerifiedTokens};
+use crate::endpoint::authorize::{Credentials, Introspected, VerifiedTokens, Vouchers};
 use crate::endpoint::discovery::Documents;
 use crate::endpoint::wheel;
 use crate::ports::{Event, Ports, VariableError};
@@ -92,6 +92,7 @@ pub struct Instance {
     pub(crate) introspected: Introspected,
     pub(crate) opened: RefCell<Memory<Rc<Session>>>,
     pub(crate) verified: RefCell<VerifiedTokens>,
+    pub(crate) vouchers: Vouchers,
     pub(crate) wheel: wheel::Idle,
     secrets: RefCell<HashMap<String, Rc<Secret<String>>>>,
 }
@@ -150,6 +151,7 @@ impl Instance {
             introspected: Introspected::default(),
             opened: RefCell::default(),
             verified: RefCell::default(),
+            vouchers: Vouchers::default(),
             wheel: wheel::Idle::default(),
             secrets: RefCell::default(),
         })

@@ -132,6 +132,17 @@ impl Jwk {
                 .is_none_or(|alg| alg.parse() == Ok(algorithm))
     }
 
+    /// The key's numbers: of two that differ in anything but their names, these differ.
+    pub fn material(&self) -> Vec<u8> {
+        let (kind, numbers): (&[u8], &[u8]) = match &self.material {
+            Material::Ed25519(key) => (b"Ed25519 ", key.as_slice()),
+            Material::P256(key) => (b"P-256 ", &key.to_sec1_point(false).to_bytes()),
+            Material::P384(key) => (b"P-384 ", &key.to_sec1_point(false).to_bytes()),
+            Material::Rsa(key) => (b"RSA ", key.n()),
+        };
+        [kind, numbers].concat()
+    }
+
     /// True when `signature` is this key's signature of `message` by `algorithm`.
     pub(super) fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
         #[cfg(any(test, feature = "testing"))]

@@ -13,7 +13,7 @@ pub use shape::{AudienceClaim, ScopeClaim, TokenShape};
 
 use thiserror::Error;
 
-use crate::jose::{Algorithm, Claims, ClaimsError, JwkSet, Jws, JwsError, Signed};
+use crate::jose::{Algorithm, Claims, ClaimsError, Jwk, JwkSet, Jws, JwsError, Signed};
 use crate::time::{Leeway, UnixTime};
 use crate::url::Issuer;
 
@@ -126,7 +126,8 @@ impl<E: Into<AccessTokenError>> From<E> for Refusal {
     }
 }
 
-/// Verifies `jws` as an access token of `issuer` (RFC 9068 section 4).
+/// Verifies `jws` as an access token of `issuer` (RFC 9068 section 4). `vouched` is whether its
+/// signature was verified before with the key that fits, see [`Jws::verify_unless`].
 ///
 /// # Errors
 /// [`Refusal`]; its audience and kind are filled only once the signature verified.
@@ -134,11 +135,12 @@ pub fn verify(
     jws: Jws<'_>,
     issuer: &TokenIssuer,
     keys: &JwkSet,
+    vouched: &dyn Fn(&Jwk) -> bool,
     now: UnixTime,
 ) -> Result<VerifiedAccessToken, Refusal> {
     // 1. Encrypted tokens: refused by `Jws::parse`, with their own code.
     // 2. The signature, by a key of the issuer, with an algorithm of the allow-list.
-    let signed = jws.verify(&issuer.algorithms, keys)?;
+    let signed = jws.verify_unless(vouched, &issuer.algorithms, keys)?;
     judge(&signed, issuer, now).map_err(|error| Refusal {
         error,
         kind: TokenKind::of_claims(&signed),

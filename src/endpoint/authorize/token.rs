@@ -2,12 +2,13 @@
 //! as verified; then judged by the route. What is refused is called by its name.
 
 use crate::config::TokenIssuer;
+use crate::endpoint::authorize::vouched::Voucher;
 use crate::endpoint::authorize::{introspection, verified};
 use crate::endpoint::discovery;
 use crate::endpoint::instance::Instance;
 use crate::error::Error;
 use crate::jose::jws::looks_like_jwt;
-use crate::jose::{Jws, JwsError};
+use crate::jose::{Jwk, Jws, JwsError};
 use crate::oauth::access_token::{
     self, AccessTokenError, AudienceClaim, Refusal, TokenKind, VerifiedAccessToken,
 };
@@ -147,7 +148,10 @@ async fn verify(
     let keys = discovery::key_set(&issuer.issuer, alg, kid.as_deref(), instance, ports, now)
         .await
         .map_err(Error::Discovery)?;
-    let verified = access_token::verify(jws, issuer, &keys, now)
+    // The signature may have been verified elsewhere; all the rest is judged here.
+    let voucher = Voucher::look(token, &issuer.issuer, instance, ports).await;
+    let vouched = |key: &Jwk| voucher.is_good_for(key, instance, now);
+    let verified = access_token::verify(jws, issuer, &keys, &vouched, now)
         .map_err(|refusal| refused_by_name(refusal, instance))?;
     // Nobody said that it is an access token, and it is addressed to a client.
     if !verified.says_access_token()
@@ -157,6 +161,9 @@ async fn verify(
             client_id: Some(client_id.to_owned()),
         });
     }
+    voucher
+        .write(verified.expires_at(), instance, ports, now)
+        .await;
     Ok(verified::remember(
         token,
         verified,

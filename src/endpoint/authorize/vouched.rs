@@ -1,0 +1,140 @@
+//! Signatures that an instance has verified, for all the others: an instance lives for some
+//! hundred requests, and a signature check costs ten to sixty times a look into the store.
+//!
+//! What is in the store is a voucher: a MAC, which only airside can make, over the SHA-256 of the
+//! whole token, its issuer, the key that its signature was verified with, and a time. It stands
+//! for the signature check and for nothing else. The token is read and judged as if it were seen
+//! for the first time, and the key is chosen among those in force: one that the issuer has
+//! withdrawn, or has replaced under the same name, vouches for nothing any more.
+//!
+//! Where the store does not answer, or has no counters to sweep it by, signatures are verified.
+
+use std::cell::{Cell, RefCell};
+
+use hmac_sha256::Hash;
+
+use crate::encoding::base64url_encode;
+use crate::endpoint::instance::Instance;
+use crate::endpoint::tokens::expire;
+use crate::jose::Jwk;
+use crate::ports::Ports;
+use crate::session::Purpose;
+use crate::time::{Lifetime, UnixTime};
+use crate::url::Issuer;
+
+/// However long a token lives, its signature is verified that often: a mistake does not last.
+const LIFE: Lifetime = Lifetime::from_secs(3_600);
+/// After a voucher that could not be written, the next attempt of this instance waits.
+const PAUSE: Lifetime = Lifetime::from_secs(60);
+
+const TIME_BYTES: usize = 8;
+
+/// What an instance knows of writing vouchers.
+#[derive(Default)]
+pub(crate) struct Vouchers {
+    failed_at: Cell<Option<UnixTime>>,
+}
+
+/// What the store says of one token.
+pub(super) struct Voucher<'t> {
+    digest: [u8; 32],
+    issuer: &'t str,
+    /// The time and the MAC, unverified.
+    stored: Option<(UnixTime, Vec<u8>)>,
+    /// The key that was asked about, and whether the voucher is good for it.
+    asked: RefCell<Option<(Vec<u8>, bool)>>,
+}
+
+impl<'t> Voucher<'t> {
+    /// Looks for a voucher of `token`.
+    pub(super) async fn look(
+        token: &str,
+        issuer: &'t Issuer,
+        instance: &Instance,
+        ports: Ports<'_>,
+    ) -> Self {
+        let digest = Hash::hash(token.as_bytes());
+        let stored = match instance.config.has_tokens {
+            true => ports.key_value.get(&name(&digest)).await.ok().flatten(),
+            false => None,
+        };
+        let stored = stored.and_then(|value| {
+            let (time, tag) = value.split_first_chunk::<TIME_BYTES>()?;
+            let until = UnixTime::from_secs(u64::from_be_bytes(*time));
+            Some((until, tag.to_vec()))
+        });
+        Voucher {
+            digest,
+            issuer: issuer.as_str(),
+            stored,
+            asked: RefCell::new(None),
+        }
+    }
+
+    /// True when airside has verified the token's signature with `key`.
+    pub(super) fn is_good_for(&self, key: &Jwk, instance: &Instance, now: UnixTime) -> bool {
+        let key = key.material();
+        let good = self.stored.as_ref().is_some_and(|(until, tag)| {
+            now < *until
+                && instance
+                    .ring
+                    .verify_mac(PURPOSE, &self.parts(&key, *until), tag)
+        });
+        *self.asked.borrow_mut() = Some((key, good));
+        good
+    }
+
+    /// Writes one, of a token whose signature was verified just now and that ends at
+    /// `expires_at`. Best effort: where it is not written, the next instance verifies.
+    pub(super) async fn write(
+        &self,
+        expires_at: UnixTime,
+        instance: &Instance,
+        ports: Ports<'_>,
+        now: UnixTime,
+    ) {
+        let Some((key, false)) = self.asked.take() else {
+            return;
+        };
+        let vouchers = &instance.vouchers;
+        let paused = vouchers.failed_at.get();
+        if !instance.config.has_tokens
+            || paused.is_some_and(|at| now.since(at) < PAUSE)
+            || !self.is_due(now)
+        {
+            return;
+        }
+        let until = expires_at.min(now.plus(LIFE));
+        let name = name(&self.digest);
+        let mut value = until.as_secs().to_be_bytes().to_vec();
+        value.extend(instance.ring.mac(PURPOSE, &self.parts(&key, until)));
+        // Known to the wheel before it is there: nothing stays for ever.
+        let written = match expire(&name, until, instance, ports).await {
+            Ok(()) => ports.key_value.set(&name, &value).await.is_ok(),
+            Err(_) => false,
+        };
+        vouchers.failed_at.set((!written).then_some(now));
+    }
+
+    /// In one of two seconds for each token: one that comes once and never again costs half of
+    /// what writing costs, and one that is used finds its second soon.
+    fn is_due(&self, now: UnixTime) -> bool {
+        let [first, ..] = self.digest;
+        (u64::from(first) ^ now.as_secs()) & 1 == 0
+    }
+
+    fn parts(&self, key: &[u8], until: UnixTime) -> [Vec<u8>; 4] {
+        [
+            self.digest.to_vec(),
+            self.issuer.as_bytes().to_vec(),
+            key.to_vec(),
+            until.as_secs().to_be_bytes().to_vec(),
+        ]
+    }
+}
+
+const PURPOSE: Purpose = Purpose::Cache("verified");
+
+fn name(digest: &[u8; 32]) -> String {
+    format!("airside/verified/{}", base64url_encode(digest))
+}

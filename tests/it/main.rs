@@ -25,3 +25,4 @@ mod session;
 mod step_up;
 mod stores;
 mod tokens;
+mod vouched;

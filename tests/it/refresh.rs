@@ -1204,6 +1204,19 @@ fn a_session_that_a_refresh_moves_into_the_store_is_stored_once_for_all_requests
 }
 
 #[test]
+fn a_refreshed_session_that_does_not_fit_is_refused_by_name_and_asks_the_provider_once() {
+    let fleet = Fleet::new(1);
+    fleet.families.borrow_mut().change = Some(json!({"scope": "x".repeat(6_000)}));
+    let session = fleet.session("op", "alice", -1);
+    for _ in 0..3 {
+        let answer = fleet.get("/page", &session);
+        fleet.check(&answer, 500, Some("session_too_large"), 1);
+        assert_eq!(answer.cookies, Vec::<HeaderValue>::new(), "no logout");
+    }
+    assert_eq!(fleet.families.borrow().reused, 0);
+}
+
+#[test]
 fn a_request_that_comes_late_does_not_put_used_tokens_back_into_the_store() {
     for lines in STORED {
         let fleet = Fleet::with_session(2, lines);

@@ -600,6 +600,38 @@ fn quiet() -> Race {
 }
 
 #[test]
+fn an_answer_after_the_lease_is_told_to_others_only_when_it_is_tokens() {
+    let moment = |millis: u64| Moment {
+        now: UnixTime::from_secs(BEGIN + millis / 1_000),
+        millis,
+    };
+    let after = |millis: u64, answer: Answer| {
+        let (mut racer, first) = Racer::start(Patience::Wait, moment(0));
+        let mut steps = vec![first];
+        for reply in [
+            Reply::Mark(None),
+            Reply::Incremented(1),
+            Reply::Written,
+            Reply::Mark(None),
+        ] {
+            steps.push(racer.next(reply, moment(0)));
+        }
+        assert_eq!(steps.last(), Some(&Step::Call), "{steps:?}");
+        racer.next(Reply::Called(answer), moment(millis))
+    };
+    let (in_time, late) = (LEASE.as_secs() * 1_000, LEASE.as_secs() * 1_000 + 1);
+    for answer in [Answer::Fault, Answer::InvalidGrant, Answer::Tokens] {
+        assert!(matches!(after(in_time, answer), Step::WriteMark(_)));
+    }
+    // Another may have used the token since, and said so.
+    for answer in [Answer::Fault, Answer::InvalidGrant] {
+        assert_eq!(after(late, answer), Step::Finish(Outcome::Own(answer)));
+    }
+    let told = after(late, Answer::Tokens);
+    assert!(matches!(told, Step::WriteMark(Mark::Spent { .. })));
+}
+
+#[test]
 fn three_requests_that_may_crash_at_every_step() {
     check(quiet());
 }

@@ -600,6 +600,44 @@ fn quiet() -> Race {
 }
 
 #[test]
+fn after_three_dead_owners_nobody_sends_the_token_and_after_three_tries_nobody_goes_on() {
+    let moment = Moment {
+        now: UnixTime::from_secs(BEGIN),
+        millis: 0,
+    };
+    let over = Reply::Lease(Some(UnixTime::from_secs(BEGIN - 60)));
+    let next = Reply::Lease(Some(UnixTime::from_secs(BEGIN)));
+    let fault = Reply::Mark(Some(Mark::Fault {
+        attempt: 1,
+        retry_at: UnixTime::from_secs(BEGIN),
+    }));
+    let run = |replies: &[Reply]| {
+        let (mut racer, mut step) = Racer::start(Patience::Wait, moment);
+        for reply in replies {
+            step = racer.next(*reply, moment);
+        }
+        step
+    };
+    let dead = [Reply::Incremented(2), over];
+    let twice = [&[Reply::Mark(None)][..], &dead, &dead].concat();
+    assert_eq!(run(&twice), Step::Increment(3));
+    let thrice = [&twice[..], &dead].concat();
+    assert_eq!(run(&thrice), Step::Finish(Outcome::Spent));
+    // An attempt that failed in between makes room for more of them, but not for this request.
+    let waiting = [
+        Reply::Mark(None),
+        Reply::Incremented(2),
+        next,
+        Reply::Slept,
+        fault,
+    ];
+    let twice = [&waiting[..], &dead].concat();
+    assert_eq!(run(&twice), Step::Increment(3));
+    let thrice = [&twice[..], &dead].concat();
+    assert_eq!(run(&thrice), Step::Finish(Outcome::Busy));
+}
+
+#[test]
 fn an_answer_after_the_lease_is_told_to_others_only_when_it_is_tokens() {
     let moment = |millis: u64| Moment {
         now: UnixTime::from_secs(BEGIN + millis / 1_000),

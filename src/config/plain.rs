@@ -93,7 +93,7 @@ pub(super) const HEADER: &str = "[[routes]]";
 /// Reads routes, one after another.
 pub(super) struct Reader<'c, 't> {
     bytes: &'t [u8],
-    at: usize,
+    pub(super) at: usize,
     names: &'c Names<'c>,
     // What was looked up last: most routes name the same.
     issuer: (Span, usize),
@@ -108,35 +108,36 @@ struct Span {
 }
 
 impl<'c, 't> Reader<'c, 't> {
-    pub(super) fn new(bytes: &'t [u8], names: &'c Names<'c>) -> Self {
+    pub(super) fn new(bytes: &'t [u8], at: usize, names: &'c Names<'c>) -> Self {
         Reader {
             bytes,
-            at: 0,
+            at,
             names,
             issuer: Default::default(),
             upstream: Default::default(),
         }
     }
 
-    /// The route whose header stands at `at`, and where it ends; `None` when it is not plain and
-    /// right.
-    pub(super) fn route(&mut self, at: usize) -> Option<(Plain<'t>, usize)> {
+    /// The route whose header stands at `at`, which then is where it ends; `None` when it is not
+    /// plain and right.
+    pub(super) fn route(&mut self) -> Option<Plain<'t>> {
         let mut route = Keys::default();
-        self.at = at;
         if !self.is_at_header() {
             return None;
         }
         self.at += HEADER.len();
         self.end_of_line()?;
         loop {
-            match self.peek() {
-                Some(b'a'..=b'z') => self.member(&mut route)?,
-                Some(b'[') if self.is_at_header() => break,
-                Some(_) => self.end_of_line()?,
-                None => break,
+            let word = self.word(self.at);
+            match word as u8 {
+                b'a'..=b'z' => self.member(word, &mut route)?,
+                b'\n' => self.at += 1,
+                b'[' if self.is_at_header() => break,
+                _ if self.at >= self.bytes.len() => break,
+                _ => self.unusual_end_of_line()?,
             }
         }
-        Some((self.judged(&route)?, self.at))
+        self.judged(&route)
     }
 
     #[inline(always)]
@@ -201,8 +202,7 @@ impl<'c, 't> Reader<'c, 't> {
         }
     }
 
-    fn member(&mut self, route: &mut Keys) -> Option<()> {
-        let word = self.word(self.at);
+    fn member(&mut self, word: u64, route: &mut Keys) -> Option<()> {
         let (place, length) = match word as u8 {
             b'a' if word & const { words::low(6) } == const { words::of("access") } => (ACCESS, 6),
             b'a' if word == const { words::of("audience") } => (AUDIENCE, 8),
@@ -245,33 +245,42 @@ impl<'c, 't> Reader<'c, 't> {
                 route.methods = Methods(methods);
                 list
             }
-            _ => self.string(b' ')?,
+            _ => {
+                let value = self.opened_string(b' ')?;
+                if self.word(self.at) & const { words::low(2) } == const { words::of("\"\n") } {
+                    self.at += 2;
+                    return route.set(place, value);
+                }
+                self.take(b'"')?;
+                value
+            }
         };
-        // The same key twice is not right. No value is at the beginning of the text.
-        let known = route.values.get_mut(place)?;
-        if known.end != 0 {
-            return None;
-        }
-        *known = value;
+        route.set(place, value)?;
         self.end_of_line()
     }
 
     /// A string of printable ASCII characters without escapes, none before `least`.
     #[inline(always)]
     fn string(&mut self, least: u8) -> Option<Span> {
+        let string = self.opened_string(least)?;
+        self.take(b'"')?;
+        Some(string)
+    }
+
+    /// The same up to where its closing quote must be.
+    #[inline(always)]
+    fn opened_string(&mut self, least: u8) -> Option<Span> {
         self.take(b'"')?;
         let start = self.at;
         loop {
             let special = words::special(self.word(self.at), least);
             if special != 0 {
-                self.at += special.trailing_zeros() as usize / 8;
-                break;
+                let end = self.at + special.trailing_zeros() as usize / 8;
+                self.at = end;
+                return Some(Span { start, end });
             }
             self.at += 8;
         }
-        let end = self.at;
-        self.take(b'"')?;
-        Some(Span { start, end })
     }
 
     /// A list: its inside.
@@ -418,6 +427,18 @@ impl<'c, 't> Reader<'c, 't> {
 struct Keys {
     values: [Span; 7],
     methods: Methods,
+}
+
+impl Keys {
+    /// The same key twice is not right.
+    #[inline(always)]
+    fn set(&mut self, place: usize, value: Span) -> Option<()> {
+        let known = self.values.get_mut(place)?;
+        // No value is at the beginning of the text.
+        let first = known.end == 0;
+        *known = value;
+        first.then_some(())
+    }
 }
 
 impl Default for Keys {

@@ -64,6 +64,9 @@ impl IdentityHeaders {
 /// `identity_headers` of an upstream.
 pub(super) fn identity_headers(table: &Table<'_, '_>) -> IdentityHeaders {
     let mut headers = IdentityHeaders::default();
+    if table.get("identity_headers").is_none() {
+        return headers;
+    }
     let known = |member: &str| IDENTITY.iter().position(|(key, _)| *key == member);
     let unknown = "expected client_id, email, issuer, name, scope, subject or subject_type";
     let members = table.strings("identity_headers", |member| {
@@ -127,6 +130,9 @@ pub(super) fn identity_names(upstreams: &[(String, Option<Upstream>)]) -> Vec<St
         .filter_map(|(_, upstream)| upstream.as_ref());
     let mut names: Vec<String> = Vec::new();
     for name in all.flat_map(|upstream| upstream.identity_headers.names()) {
+        if name.as_str().starts_with("x-forwarded") {
+            continue;
+        }
         let name = folded(name.as_str());
         if !name.starts_with("x-forwarded")
             && let Err(place) = names.binary_search(&name)

@@ -1,6 +1,7 @@
 //! Walks the TOML document and collects every problem with its line.
 
 use std::cell::RefCell;
+#[cfg(any(test, feature = "diagnostics"))]
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::ops::Range;
@@ -61,7 +62,10 @@ pub(super) struct Table<'d, 't> {
     pub(super) path: String,
     pub(super) start: usize,
     table: &'d toml::Table<'t>,
-    asked: RefCell<BTreeSet<&'static str>>,
+    /// Which of its members were asked for.
+    asked: RefCell<Vec<bool>>,
+    #[cfg(any(test, feature = "diagnostics"))]
+    known: RefCell<BTreeSet<&'static str>>,
     pub(super) problems: &'d Problems<'t>,
 }
 
@@ -76,7 +80,9 @@ impl<'d, 't> Table<'d, 't> {
             path,
             start,
             table,
-            asked: RefCell::default(),
+            asked: RefCell::new(vec![false; table.len()]),
+            #[cfg(any(test, feature = "diagnostics"))]
+            known: RefCell::default(),
             problems,
         }
     }
@@ -90,8 +96,13 @@ impl<'d, 't> Table<'d, 't> {
     }
 
     pub(super) fn get(&self, name: &'static str) -> Option<&'d Spanned<Value<'t>>> {
-        self.asked.borrow_mut().insert(name);
-        self.table.get(name)
+        #[cfg(any(test, feature = "diagnostics"))]
+        self.known.borrow_mut().insert(name);
+        let (index, value) = self.table.member(name)?;
+        if let Some(asked) = self.asked.borrow_mut().get_mut(index) {
+            *asked = true;
+        }
+        Some(value)
     }
 
     /// Where `name` stands, or else the table.
@@ -272,16 +283,18 @@ impl<'d, 't> Table<'d, 't> {
 
     /// Reports what nobody asked for.
     pub(super) fn finish(&self) {
-        let asked = self.asked.borrow();
-        for (name, _) in self.table.iter() {
-            let known = name.get_ref().as_ref();
-            if !asked.contains(known) {
-                let names: Vec<&str> = asked.iter().copied().collect();
-                self.problems.add(
-                    name.span().start,
-                    self.key(known),
-                    format_args!("unknown key; known here: {}", names.join(", ")),
-                );
+        #[cfg(any(test, feature = "diagnostics"))]
+        let known = {
+            let names: Vec<&str> = self.known.borrow().iter().copied().collect();
+            names.join(", ")
+        };
+        #[cfg(not(any(test, feature = "diagnostics")))]
+        let known = "";
+        for ((name, _), asked) in self.table.iter().zip(self.asked.borrow().iter()) {
+            if !asked {
+                let text = format_args!("unknown key; known here: {known}");
+                let key = self.key(name.get_ref());
+                self.problems.add(name.span().start, key, text);
             }
         }
     }
@@ -368,14 +381,14 @@ pub(super) fn in_pieces(text: &[u8]) -> Option<Config> {
     let first = table::next(text, 0)?;
     let head = std::str::from_utf8(text.get(..first)?).ok()?;
     let problems = Problems::new(head);
-    let judged = judged(head, &problems, |_, names| table::read(text, first, names));
+    let judged = judged(head, &problems, &|_, names| table::read(text, first, names));
     judged.filter(|_| problems.count() == 0)
 }
 
 /// Reads the whole text at once.
 pub(super) fn whole(text: &str) -> Result<Config, Vec<Problem>> {
     let problems = Problems::new(text);
-    let judged = judged(text, &problems, |root, names| {
+    let judged = judged(text, &problems, &|root, names| {
         Some(routes::routes(root, names))
     });
     let mut found = problems.found.into_inner();
@@ -392,7 +405,7 @@ pub(super) fn whole(text: &str) -> Result<Config, Vec<Problem>> {
 fn judged<'t>(
     text: &'t str,
     problems: &Problems<'t>,
-    routes: impl FnOnce(&Table<'_, '_>, &routes::Names<'_>) -> Option<Routes>,
+    routes: &dyn Fn(&Table<'_, '_>, &routes::Names<'_>) -> Option<Routes>,
 ) -> Option<Config> {
     let document = toml::parse(text, |at, message| {
         problems.add(at, "airside.toml", message)

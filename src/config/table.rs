@@ -106,23 +106,22 @@ pub(super) fn next(text: &[u8], mut at: usize) -> Option<usize> {
 /// whole text.
 pub(super) fn read(text: &[u8], first: usize, names: &Names<'_>) -> Option<Routes> {
     let mut found = Found::new(names);
-    let (mut entries, mut plain) = (Vec::new(), Vec::new());
-    let mut reader = Reader::new(text, names);
-    let mut start = first;
-    while start < text.len() {
+    // Most are about that long.
+    let about = text.len().saturating_sub(first) / 160;
+    let (mut entries, mut plain) = (Vec::with_capacity(about), Vec::with_capacity(about));
+    let mut reader = Reader::new(text, first, names);
+    while reader.at < text.len() {
+        let start = reader.at;
         let made = OnceCell::new();
-        let (route, end) = match reader.route(start) {
-            Some((route, end)) => (Some(route), end),
-            None => {
-                let end = next(text, start + HEADER.len()).unwrap_or(text.len());
-                let block = std::str::from_utf8(text.get(start..end)?).ok()?;
-                let _ = made.set(Box::new(single(block, names, &mut found)?));
-                (None, end)
-            }
-        };
+        let route = reader.route();
+        if route.is_none() {
+            reader.at = next(text, start + HEADER.len()).unwrap_or(text.len());
+            let block = std::str::from_utf8(text.get(start..reader.at)?).ok()?;
+            let _ = made.set(Box::new(single(block, names, &mut found)?));
+        }
         plain.push(route);
+        let end = reader.at;
         entries.push(Entry { start, end, made });
-        start = end;
     }
     let table = Judged {
         text,

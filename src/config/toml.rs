@@ -12,7 +12,7 @@ mod reader;
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::config::toml::reader::Reader;
+use crate::config::toml::reader::{Keys, Reader};
 
 /// Lists and inline tables in each other, at most that deep.
 const MAX_DEPTH: usize = 32;
@@ -124,9 +124,24 @@ impl<'t> Table<'t> {
             .binary_search_by(|(key, _)| key.value.as_ref().cmp(name))
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.members.len()
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<&Spanned<Value<'t>>> {
-        let at = self.find(name).ok()?;
-        self.members.get(at).map(|(_, value)| value)
+        self.member(name).map(|(_, value)| value)
+    }
+
+    /// The value of `name`, and the place it has among the members.
+    pub(super) fn member(&self, name: &str) -> Option<(usize, &Spanned<Value<'t>>)> {
+        // Most tables are small, and most names of another length.
+        let at = if self.members.len() < 16 {
+            let mut keys = self.members.iter().map(|(key, _)| key.value.as_ref());
+            keys.position(|key| key.len() == name.len() && key == name)
+        } else {
+            self.find(name).ok()
+        }?;
+        self.members.get(at).map(|(_, value)| (at, value))
     }
 
     pub(super) fn iter(
@@ -180,13 +195,13 @@ impl<'t> Table<'t> {
     /// The table that a header opens.
     fn by_header(
         &mut self,
-        mut keys: Vec<Spanned<Cow<'t, str>>>,
+        keys: Keys<'t>,
         repeated: bool,
         start: usize,
     ) -> Outcome<&mut Table<'t>> {
         let mut table = self;
-        let last = keys.pop().ok_or((start, "expected a name"))?;
-        for key in keys {
+        let Keys { above, last } = keys;
+        for key in above {
             let start = key.start;
             let made = || Value::Table(Table::new(Origin::Implied));
             table = match table.entry(key, made).map(|entry| &mut entry.value) {

@@ -9,8 +9,6 @@
 //! whatever its path, looks at as many places as the table's own clusters are long, and no
 //! further into the path than the longest pattern goes.
 
-use std::iter;
-
 use crate::policy::path::CheckedPath;
 use crate::policy::words;
 
@@ -22,20 +20,21 @@ pub struct Matcher {
     patterns: Vec<Pattern>,
     /// Indices into `patterns` plus one, by hash; zero is a free place. At least half are free.
     places: Vec<usize>,
-    /// For each route, the next one with the same pattern.
-    next: Vec<Option<usize>>,
+    /// The routes behind the first one of a pattern, where there are any.
+    others: Vec<Vec<usize>>,
     /// The length of the longest base.
     longest: usize,
 }
 
 #[derive(Debug)]
 struct Pattern {
-    hash: u64,
+    hash: u32,
     prefix: bool,
     start: usize,
     end: usize,
     first: usize,
-    last: usize,
+    /// Index into `others`.
+    others: Option<usize>,
 }
 
 /// The outcome of matching.
@@ -62,8 +61,8 @@ impl Matcher {
                     .saturating_add(1)
                     .next_power_of_two()
             ],
-            next: vec![None; count],
             patterns: Vec::with_capacity(count),
+            text: Vec::with_capacity(count.saturating_mul(24)),
             ..Matcher::default()
         };
         for (route, (base, prefix)) in patterns.enumerate() {
@@ -76,22 +75,25 @@ impl Matcher {
         let hash = words::hash(base, prefix.into());
         match self.look(hash, prefix, base) {
             Ok(index) => {
-                let last = self.patterns.get_mut(index).map(|known| &mut known.last);
-                let before = last.map(|last| std::mem::replace(last, route));
-                if let Some(next) = before.and_then(|before| self.next.get_mut(before)) {
-                    *next = Some(route);
+                let Some(known) = self.patterns.get_mut(index) else {
+                    return;
+                };
+                let at = *known.others.get_or_insert(self.others.len());
+                match self.others.get_mut(at) {
+                    Some(others) => others.push(route),
+                    None => self.others.push(vec![route]),
                 }
             }
             Err(place) => {
                 let start = self.text.len();
                 self.text.extend_from_slice(base);
                 self.patterns.push(Pattern {
-                    hash,
+                    hash: hash as u32,
                     prefix,
                     start,
                     end: self.text.len(),
                     first: route,
-                    last: route,
+                    others: None,
                 });
                 self.longest = self.longest.max(base.len());
                 if let Some(place) = self.places.get_mut(place) {
@@ -112,7 +114,7 @@ impl Matcher {
                 Some(number) => number - 1,
             };
             let is_same = |known: &Pattern| {
-                known.hash == hash
+                known.hash == hash as u32
                     && known.prefix == prefix
                     && self.text.get(known.start..known.end) == Some(base)
             };
@@ -144,17 +146,14 @@ impl Matcher {
 
     /// The routes of each pattern that has more than one.
     pub(crate) fn repeated(&self) -> impl Iterator<Item = Vec<usize>> {
-        let several = self
-            .patterns
-            .iter()
-            .filter(|known| known.first != known.last);
+        let several = self.patterns.iter().filter(|known| known.others.is_some());
         several.map(|known| self.routes(known).collect())
     }
 
     fn routes(&self, pattern: &Pattern) -> impl Iterator<Item = usize> {
-        iter::successors(Some(pattern.first), |route| {
-            self.next.get(*route).copied().flatten()
-        })
+        let others = pattern.others.and_then(|at| self.others.get(at));
+        let first = std::iter::once(pattern.first);
+        first.chain(others.into_iter().flatten().copied())
     }
 
     /// The pattern that the path belongs to.

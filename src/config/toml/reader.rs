@@ -9,6 +9,12 @@ pub(super) struct Reader<'t> {
     pub(super) at: usize,
 }
 
+/// Keys with dots between them: mostly the last alone.
+pub(super) struct Keys<'t> {
+    pub(super) above: Vec<Spanned<Cow<'t, str>>>,
+    pub(super) last: Spanned<Cow<'t, str>>,
+}
+
 impl<'t> Reader<'t> {
     fn rest(&self) -> &'t [u8] {
         self.text.as_bytes().get(self.at..).unwrap_or_default()
@@ -107,7 +113,7 @@ impl<'t> Reader<'t> {
     }
 
     /// `[a.b]` or `[[a.b]]`: the keys, and whether it was the latter.
-    pub(super) fn header(&mut self) -> Outcome<(Vec<Spanned<Cow<'t, str>>>, bool)> {
+    pub(super) fn header(&mut self) -> Outcome<(Keys<'t>, bool)> {
         self.at += 1;
         let repeated = self.take(b'[');
         let keys = self.keys()?;
@@ -119,8 +125,8 @@ impl<'t> Reader<'t> {
     }
 
     /// Keys with dots between them, and blanks around each.
-    fn keys(&mut self) -> Outcome<Vec<Spanned<Cow<'t, str>>>> {
-        let mut keys = Vec::new();
+    fn keys(&mut self) -> Outcome<Keys<'t>> {
+        let mut above = Vec::new();
         loop {
             self.skip_blanks();
             let start = self.at;
@@ -139,22 +145,22 @@ impl<'t> Reader<'t> {
             if self.at == start {
                 return Err((start, "expected a key"));
             }
-            keys.push(Spanned { start, value });
+            let last = Spanned { start, value };
             self.skip_blanks();
             if !self.take(b'.') {
-                return Ok(keys);
+                return Ok(Keys { above, last });
             }
+            above.push(last);
         }
     }
 
     /// `key = value`, into `table`.
     pub(super) fn member(&mut self, table: &mut Table<'t>, depth: usize) -> Outcome<()> {
-        let mut keys = self.keys()?;
+        let Keys { above, last } = self.keys()?;
         self.expect(b'=', "expected `=`")?;
         self.skip_blanks();
         let value = self.value(depth)?;
-        let last = keys.pop().ok_or((self.at, "expected a key"))?;
-        table.by_dots(keys)?.insert(last, value)
+        table.by_dots(above)?.insert(last, value)
     }
 
     fn value(&mut self, depth: usize) -> Outcome<Spanned<Value<'t>>> {

@@ -5,6 +5,7 @@
 mod claims;
 mod client;
 mod credential;
+mod document;
 mod entries;
 mod login;
 mod network;
@@ -311,7 +312,7 @@ impl Config {
     /// # Errors
     /// As [`Config::parse`].
     pub fn from_bytes(bytes: Vec<u8>) -> Option<Result<Self, Vec<Problem>>> {
-        read::config(bytes)
+        document::config(bytes)
     }
 
     /// The provider called `name`.

@@ -8,7 +8,7 @@
 //! written for speed, with words of eight bytes. Read in full, a route takes twenty times as long.
 
 use crate::config::routes::{Names, is_reserved};
-use crate::policy::words::{self, ONES};
+use crate::policy::words;
 use crate::url::PathPattern;
 
 /// A route in plain notation with which nothing is wrong, taken by itself.
@@ -399,11 +399,11 @@ impl<'c, 't> Reader<'c, 't> {
         let (mut at, mut wrong, mut before) = (start, 0, 0);
         while at < end {
             let own = words::low(end - at);
-            let word = self.word(at) & own | ONES * u64::from(b'a') & !own;
+            let word = (self.word(at) & own) | (words::all(b'a') & !own);
             let slashes = words::equal(word, b'/');
             // A dot differs from a slash in its lowest bit.
-            let both = words::equal(word | ONES, b'/');
-            wrong |= words::obtrusive(word) | (slashes << 8 | before) & both;
+            let both = words::equal(word | words::all(1), b'/');
+            wrong |= words::obtrusive(word) | (((slashes << 8) | before) & both);
             before = slashes >> 56;
             at += 8;
         }

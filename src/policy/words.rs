@@ -1,9 +1,15 @@
 //! Text looked at eight bytes at a time: as one number, the first byte lowest.
 
 /// Each byte is one.
-pub(crate) const ONES: u64 = u64::MAX / 255;
+const ONES: u64 = u64::MAX / 255;
 /// The highest bit of each byte.
-pub(crate) const HIGH: u64 = ONES << 7;
+const HIGH: u64 = ONES << 7;
+
+/// Each byte is `byte`.
+#[inline(always)]
+pub(crate) const fn all(byte: u8) -> u64 {
+    ONES * byte as u64
+}
 
 /// The eight bytes from `at` on, zeros behind the end.
 #[inline(always)]
@@ -17,7 +23,7 @@ pub(crate) fn at(bytes: &[u8], at: usize) -> u64 {
 #[inline(never)]
 fn last(bytes: &[u8], at: usize) -> u64 {
     let rest = bytes.get(at..).unwrap_or_default().iter().rev();
-    rest.fold(0, |word, byte| word << 8 | u64::from(*byte))
+    rest.fold(0, |word, byte| (word << 8) | u64::from(*byte))
 }
 
 /// At most eight letters as one number.
@@ -25,7 +31,7 @@ pub(crate) const fn of(text: &str) -> u64 {
     let (bytes, mut at, mut word) = (text.as_bytes(), text.len(), 0);
     while at > 0 {
         at -= 1;
-        word = word << 8 | bytes[at] as u64;
+        word = (word << 8) | bytes[at] as u64;
     }
     word
 }
@@ -44,26 +50,26 @@ pub(crate) const fn low(length: usize) -> u64 {
 /// first byte whose highest bit is set is the first such byte; later ones say nothing.
 #[inline(always)]
 pub(crate) const fn special(word: u64, least: u8) -> u64 {
-    let quote = (word ^ ONES * b'"' as u64).wrapping_sub(ONES);
-    let backslash = (word ^ ONES * b'\\' as u64).wrapping_sub(ONES);
-    let early = word.wrapping_sub(ONES * least as u64);
+    let quote = (word ^ all(b'"')).wrapping_sub(ONES);
+    let backslash = (word ^ all(b'\\')).wrapping_sub(ONES);
+    let early = word.wrapping_sub(all(least));
     (word | word.wrapping_add(ONES) | early | quote | backslash) & HIGH
 }
 
 /// The highest bit of each byte that is `byte`. All must be ASCII.
 #[inline(always)]
 pub(crate) const fn equal(word: u64, byte: u8) -> u64 {
-    !((word ^ ONES * byte as u64) + ONES * 0x7f) & HIGH
+    !((word ^ all(byte)) + all(0x7f)) & HIGH
 }
 
 /// Not zero where a byte is one of ` #%*?`. All must be ASCII.
 #[inline(always)]
 pub(crate) const fn obtrusive(word: u64) -> u64 {
-    let blank = (word ^ ONES * b' ' as u64).wrapping_sub(ONES);
-    let hash = (word ^ ONES * b'#' as u64).wrapping_sub(ONES);
-    let percent = (word ^ ONES * b'%' as u64).wrapping_sub(ONES);
-    let star = (word ^ ONES * b'*' as u64).wrapping_sub(ONES);
-    let question = (word ^ ONES * b'?' as u64).wrapping_sub(ONES);
+    let blank = (word ^ all(b' ')).wrapping_sub(ONES);
+    let hash = (word ^ all(b'#')).wrapping_sub(ONES);
+    let percent = (word ^ all(b'%')).wrapping_sub(ONES);
+    let star = (word ^ all(b'*')).wrapping_sub(ONES);
+    let question = (word ^ all(b'?')).wrapping_sub(ONES);
     (blank | hash | percent | star | question) & HIGH
 }
 
@@ -73,9 +79,9 @@ pub(crate) const fn obtrusive(word: u64) -> u64 {
 pub(crate) fn hash(bytes: &[u8], seed: u64) -> u64 {
     let mix = |hash: u64, word: u64| {
         // A product moves bits up: the upper ones must be below too, but not a digit on a digit.
-        let both = (hash ^ word) ^ (hash ^ word) >> 29;
+        let both = (hash ^ word) ^ ((hash ^ word) >> 29);
         let mixed = both.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        mixed ^ mixed >> 32
+        mixed ^ (mixed >> 32)
     };
     let (mut hash, mut place) = (seed ^ bytes.len() as u64, 0);
     while place + 8 < bytes.len() {

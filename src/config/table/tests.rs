@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::config::{Config, read};
+use crate::config::{Config, document};
 use crate::testing::SeededRandom;
 
 /// What routes are added to.
@@ -97,10 +97,10 @@ const HEADERS: [&str; 8] = [
 /// only right texts may be.
 #[track_caller]
 fn check(text: &str) -> bool {
-    let Some(mut pieces) = read::in_pieces(text.as_bytes()) else {
+    let Some(mut pieces) = document::in_pieces(text.as_bytes()) else {
         return false;
     };
-    let whole = read::whole(text);
+    let whole = document::whole(text);
     pieces.routes.keep(text.into());
     let whole = whole.unwrap_or_else(|problems| panic!("{problems:?} in {text}"));
     assert_eq!(pieces.routes.len(), whole.routes.len(), "{text}");

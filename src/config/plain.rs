@@ -39,6 +39,18 @@ struct Methods(u8);
 const METHODS: [&str; 8] = [
     "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY",
 ];
+impl Methods {
+    /// Those of a list; `None` where there are none, or unusual ones.
+    fn of(list: &[u8]) -> Option<Self> {
+        let mut methods = 0;
+        for name in strings(list) {
+            let place = METHODS.iter().position(|known| known.as_bytes() == name)?;
+            methods |= 1 << place;
+        }
+        (methods != 0).then_some(Methods(methods))
+    }
+}
+
 const EVERY: Methods = Methods(u8::MAX);
 const GET: u8 = 1 << 1;
 const HEAD: u8 = 1 << 2;
@@ -225,24 +237,10 @@ impl<'c, 't> Reader<'c, 't> {
             self.skip_blanks();
         }
         let value = match place {
-            // As `is_scope`; quotes and backslashes are not plain.
-            SCOPES => self.list(|reader| {
-                let scope = reader.string(b'!')?;
-                (scope.start < scope.end).then_some(())
-            })?,
+            SCOPES => self.list()?,
             METHODS_KEY => {
-                let mut methods = 0;
-                let list = self.list(|reader| {
-                    let name = reader.string(b'!')?;
-                    let name = reader.slice(name);
-                    let place = METHODS.iter().position(|known| known.as_bytes() == name)?;
-                    methods |= 1 << place;
-                    Some(())
-                })?;
-                if methods == 0 {
-                    return None;
-                }
-                route.methods = Methods(methods);
+                let list = self.list()?;
+                route.methods = Methods::of(self.slice(list))?;
                 list
             }
             _ => {
@@ -283,15 +281,19 @@ impl<'c, 't> Reader<'c, 't> {
         }
     }
 
-    /// A list: its inside.
-    #[inline(always)]
-    fn list(&mut self, mut item: impl FnMut(&mut Self) -> Option<()>) -> Option<Span> {
+    /// A list of strings that may be scopes: its inside. As `is_scope`; quotes and backslashes are
+    /// not plain.
+    #[inline(never)]
+    fn list(&mut self) -> Option<Span> {
         self.take(b'[')?;
         let start = self.at;
         loop {
             self.skip_blanks();
             if self.peek() == Some(b'"') {
-                item(self)?;
+                let scope = self.string(b'!')?;
+                if scope.start == scope.end {
+                    return None;
+                }
                 self.skip_blanks();
                 if self.take(b',').is_some() {
                     continue;

@@ -113,7 +113,8 @@ fn a_signature_is_verified_once_for_all_instances() {
     // Every other token is another one.
     let other = gate.token(|claims| claims["jti"] = json!("2"));
     assert_eq!(gate.anew(&other), (None, 1));
-    let forged = format!("{}A", token.strip_suffix(|_| true).expect("a token"));
+    let last = if token.ends_with('A') { 'Q' } else { 'A' };
+    let forged = format!("{}{last}", token.strip_suffix(|_| true).expect("a token"));
     let (refused, checked) = gate.anew(&forged);
     assert!(refused.is_some() && checked <= 1, "{refused:?}");
 }

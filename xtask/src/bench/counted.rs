@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::bench::client::Connection;
+use crate::bench::load::Order;
 use crate::bench::rows::Row;
 use crate::bench::servers::{Place, Servers, Variant, passing};
 use crate::up::App;
@@ -208,8 +209,13 @@ pub(crate) fn count(servers: &mut Servers<'_>, rows: &[Row]) -> Result<Vec<Optio
     for row in rows {
         let process = row.place.process();
         if let Some((_, passing)) = running.iter().find(|(known, _)| *known == process) {
-            let requests = row.requests.iter().cycle().take(REQUESTS);
-            let sent = passing.send(requests, row.status);
+            // The first ones were sent by the rows before: what is to be new comes from the end.
+            let sent = match row.order {
+                Order::InTurn => passing.send(row.requests.iter().rev().take(REQUESTS), row.status),
+                Order::Random => {
+                    passing.send(row.requests.iter().cycle().take(REQUESTS), row.status)
+                }
+            };
             sent.with_context(|| format!("counting {}", row.name))?;
         }
     }

@@ -177,8 +177,13 @@ fn route(table: &Table<'_, '_>, names: &Names<'_>, found: &mut Found) -> Option<
             || list
                 .iter()
                 .any(|m| m.as_str().bytes().any(|b| b.is_ascii_lowercase()))
+            || list.contains(&Method::TRACE)
+            || list.contains(&Method::CONNECT)
         {
-            table.problem("methods", "expected at least one method, in capitals");
+            table.problem(
+                "methods",
+                "expected at least one method, in capitals, and neither TRACE nor CONNECT",
+            );
         }
         list
     });

@@ -160,6 +160,12 @@ async fn decide<'i>(
         .path_and_query()
         .map_or("", |target| target.as_str());
     let path = CheckedPath::parse(target)?;
+    // TRACE gives back what is meant for the upstream alone: who calls, an assertion, a credential
+    // of ours (RFC 9110 section 9.3.8). CONNECT asks for a tunnel.
+    if [Method::TRACE, Method::CONNECT].contains(&head.method) {
+        let allow = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT".to_owned();
+        return Err(Error::MethodNotAllowed { allow });
+    }
     if let Some(answer) = protected_resource::answer(head, &instance.config) {
         return answer.map(Decision::Respond);
     }
@@ -452,7 +458,7 @@ async fn open_session(
 /// A cookie goes with requests that other sites cause: what changes something needs proof
 /// that this very site asked for it, or one that the route trusts with the person's cookies.
 fn require_same_origin(head: &Head, route: &Route, instance: &Instance) -> Result<(), Error> {
-    let safe = [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE].contains(&head.method);
+    let safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(&head.method);
     let cors = route.proxying.cors.as_ref();
     if safe
         || is_same_origin(head.headers(), instance.config.public_url.as_str())

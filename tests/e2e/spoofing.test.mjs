@@ -102,6 +102,14 @@ describe('identity that a client sends', () => {
     }
   });
 
+  test('of the gate cannot be had from an upstream that gives back what it gets', async () => {
+    for (const place of places()) {
+      const response = await send(app.url, { ...place, method: 'TRACE' });
+      assert.equal(response.status, 405, place.name);
+      assert.equal(JSON.parse(response.body).code, 'method_not_allowed');
+    }
+  });
+
   test('is nowhere in answers of the gate itself', async () => {
     const headers = NAMES.flatMap((name) => [`${name}: ${EVIL}`]).slice(0, 60);
     for (const target of ['/nowhere', '/token/x', '/auth/session', '/auth/nothing', '/.well-known/jwks.json', '/.well-known/oauth-protected-resource', '/token/..%2fx', '/auth/login']) {

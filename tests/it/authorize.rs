@@ -787,6 +787,26 @@ fn what_is_not_routed_or_ambiguous_goes_nowhere() {
 }
 
 #[test]
+fn what_an_upstream_would_give_back_is_not_sent_to_it() {
+    let gate = Gate::new();
+    let token = bearer(&gate.token(|_| {}));
+    let cookie = gate.cookie(&gate.session(&gate.token(|_| {})));
+    for method in ["TRACE", "CONNECT"] {
+        for (path, name, value) in [
+            ("/public/x", "accept", "*/*"),
+            ("/api/x", "authorization", token.as_str()),
+            ("/me/x", "cookie", cookie.as_str()),
+        ] {
+            let head = head(method, path, &[(name, value)]);
+            let response = gate.refused(&head, 405, "method_not_allowed");
+            assert!(!response.headers()["allow"].is_empty());
+        }
+    }
+    gate.forwarded(&head("OPTIONS", "/public/x", &[]));
+    gate.forwarded(&head("OPTIONS", "/me/x", &[("cookie", &cookie)]));
+}
+
+#[test]
 fn an_issuer_that_is_down_is_503_and_never_a_pass() {
     let gate = Gate::new();
     let token = bearer(&gate.token(|_| {}));

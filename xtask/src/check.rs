@@ -2,6 +2,7 @@
 //! deployment: airside.toml by the rules of the library, spin.toml by what airside.toml needs.
 
 mod outbound;
+mod warnings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -27,7 +28,7 @@ pub(crate) struct Problem {
     add: Option<String>,
 }
 
-/// Judges the app and prints every problem; returns how many there are.
+/// Judges the app and prints every problem, and warnings; returns how many problems there are.
 ///
 /// # Errors
 /// When a file cannot be read at all.
@@ -36,7 +37,11 @@ pub(crate) fn run(manifest: &Path) -> Result<usize> {
     let read = |path: &Path| {
         fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
     };
-    let problems = judge(&read(&config)?, &read(manifest)?);
+    let text = read(&config)?;
+    for warning in warned(&text) {
+        println!("warning: {warning}\n");
+    }
+    let problems = judge(&text, &read(manifest)?);
     for problem in &problems {
         println!("{problem}\n");
     }
@@ -50,6 +55,11 @@ pub(crate) fn run(manifest: &Path) -> Result<usize> {
         count => println!("{count} problems."),
     }
     Ok(problems.len())
+}
+
+/// What is no problem and is said all the same.
+fn warned(config: &str) -> Vec<Problem> {
+    Config::parse(config).map_or_else(|_| Vec::new(), |config| warnings::of(&config))
 }
 
 /// Every problem of the two files.

@@ -299,3 +299,49 @@ fn where_the_store_has_no_counters_tokens_is_left_out_and_what_needs_it_is_named
         );
     }
 }
+
+#[test]
+fn a_route_that_nobody_who_signs_in_can_pass_is_warned_of() {
+    let (config, manifest) = files();
+    let with = |provider: &str, route: &str| {
+        let config = replaced(
+            &config,
+            "[providers.demo]\n",
+            &format!("[providers.demo]\nacr_values = [{provider}]\n"),
+        );
+        let config = format!(
+            "{config}\n[[routes]]\npath = \"/safe/*\"\naccess = \"login\"\nupstream = \"invoices\"\n\
+             acr_values = [{route}]\n[[routes]]\npath = \"/api/safe\"\naccess = \"token\"\n\
+             issuer = \"demo\"\naudience = \"https://api.example.com/safe\"\nupstream = \"invoices\"\n\
+             acr_values = [{route}]\n"
+        );
+        check(&config, &manifest, &[]);
+        let places = warned(&config).into_iter().map(|warning| warning.place);
+        places.collect::<Vec<_>>()
+    };
+    let both = [
+        "airside.toml: acr_values of /safe/*",
+        "airside.toml: acr_values of /api/safe",
+    ];
+    assert_eq!(with("\"silver\"", "\"gold\""), both);
+    assert_eq!(with("\"silver\", \"bronze\"", "\"gold\", \"Silver\""), both);
+    for (provider, route) in [
+        ("\"silver\", \"gold\"", "\"gold\""),
+        ("\"gold\"", "\"silver\", \"gold\""),
+        ("", "\"gold\""),
+        ("\"gold\"", ""),
+    ] {
+        assert_eq!(with(provider, route), [""; 0], "{provider} {route}");
+    }
+    // Tokens of another issuer are not of people who sign in there.
+    let config = replaced(
+        &config,
+        "[providers.demo]\n",
+        "[providers.demo]\nacr_values = [\"silver\"]\n",
+    );
+    let other = format!(
+        "{config}\n[issuers.other]\nissuer = \"https://other.example\"\n[[routes]]\npath = \"/api/safe\"\n\
+         access = \"token\"\nissuer = \"other\"\naudience = \"x\"\nupstream = \"invoices\"\nacr_values = [\"gold\"]\n"
+    );
+    assert_eq!(warned(&other), []);
+}

@@ -22,7 +22,7 @@ const MAX_HOPS: usize = 8;
 pub(super) fn write(fields: &mut Vec<Field>, head: &Head, config: &Config) -> Result<(), Error> {
     let (host, proto) = (config.public_url.authority(), config.public_url.scheme());
     let mut list = String::new();
-    let mut forwarded = String::new();
+    let mut forwarded = String::with_capacity(64 + host.len());
     for address in chain(head, config).iter().rev() {
         let text = address.to_string();
         if !list.is_empty() {

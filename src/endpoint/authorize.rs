@@ -186,7 +186,7 @@ async fn decide<'i>(
         Match::None => return Err(Error::NoRoute),
     };
     *route_out = Some(route);
-    if wants_websocket(head) {
+    if head.wants_websocket() {
         return Err(Error::Upgrade);
     }
     let passage = match &route.access {
@@ -283,17 +283,6 @@ fn allow(indices: &[usize], instance: &Instance) -> String {
         }
     }
     names.join(", ")
-}
-
-fn wants_websocket(head: &Head) -> bool {
-    let mut upgrade = head.values("upgrade");
-    head.values("sec-websocket-key").next().is_some()
-        || upgrade.any(|value| {
-            value
-                .to_ascii_lowercase()
-                .windows(9)
-                .any(|w| w == b"websocket")
-        })
 }
 
 /// A session on a route that asks for nothing else.

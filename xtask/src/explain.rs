@@ -194,7 +194,10 @@ fn ask(text: &mut String, question: &Question, config: &Config, evidence: &Evide
             .json(&issuer.openid_configuration(), metadata.to_string());
         world.http.json(&jwks_uri, evidence.jwks.clone());
     }
-    let started = block_on(Instance::start(Some(&question.config), world.ports()));
+    let started = block_on(Instance::start(
+        Some(question.config.clone().into_bytes()),
+        world.ports(),
+    ));
     let instance = started.map_err(|error| anyhow!("{error}"))?;
     world.events.take();
 

@@ -50,6 +50,16 @@ impl Head {
         values.next().filter(|_| values.next().is_none())
     }
 
+    /// True for the opening handshake of a WebSocket (RFC 6455 section 4.1), or what may be one.
+    pub(super) fn wants_websocket(&self) -> bool {
+        let mut upgrade = self.values("upgrade");
+        self.values("sec-websocket-key").next().is_some()
+            || upgrade.any(|value| {
+                let value = value.to_ascii_lowercase();
+                value.windows(9).any(|word| word == b"websocket")
+            })
+    }
+
     /// The fields as a map, made at its first use: for what is not on the way of every request.
     /// A field that `http` cannot express is not in it.
     pub fn headers(&self) -> &HeaderMap {

@@ -1,6 +1,7 @@
 //! The key-value store with the label `default`, and its counters.
 
-use std::future::Future;
+use std::cell::RefCell;
+use std::rc::Rc;
 
 use airside::ports::{Counters, KeyValue, KeyValueError, PortFuture};
 use spin_sdk::experimental::wasi::keyvalue::{atomics, store};
@@ -16,32 +17,63 @@ const LABEL: &str = "default";
 /// A store that does not answer within this time is down. It may be a Redis across a network.
 const TIMEOUT_MILLIS: u64 = 2_000;
 
+thread_local! {
+    /// The opened store of this instance: it need not be opened for every request.
+    static STORE: RefCell<Option<Rc<Store>>> = const { RefCell::new(None) };
+}
+
 impl KeyValue for DefaultStore {
     fn get(&self, key: &str) -> PortFuture<'_, Result<Option<Vec<u8>>, KeyValueError>> {
-        let key = key.to_owned();
-        bounded(async move { Store::open_default().await?.get(&key).await })
+        Box::pin(bounded(key.to_owned(), Call::Get))
     }
 
     fn set(&self, key: &str, value: &[u8]) -> PortFuture<'_, Result<(), KeyValueError>> {
-        let (key, value) = (key.to_owned(), value.to_owned());
-        bounded(async move { Store::open_default().await?.set(&key, &value).await })
+        done(key, Call::Set(value.to_owned()))
     }
 
     fn delete(&self, key: &str) -> PortFuture<'_, Result<(), KeyValueError>> {
-        let key = key.to_owned();
-        bounded(async move { Store::open_default().await?.delete(&key).await })
+        done(key, Call::Delete)
     }
 }
 
-fn bounded<'a, T: 'a>(
-    call: impl Future<Output = Result<T, Error>> + 'a,
-) -> PortFuture<'a, Result<T, KeyValueError>> {
-    Box::pin(async move {
-        match within(TIMEOUT_MILLIS, call).await {
-            Some(Ok(value)) => Ok(value),
-            Some(Err(_)) | None => Err(KeyValueError),
+/// What is done with a key. One function for all three: each would be 2 kB in every component.
+enum Call {
+    Get,
+    Set(Vec<u8>),
+    Delete,
+}
+
+fn done(key: &str, call: Call) -> PortFuture<'static, Result<(), KeyValueError>> {
+    let call = bounded(key.to_owned(), call);
+    Box::pin(async move { call.await.map(|_nothing| ()) })
+}
+
+async fn bounded(key: String, call: Call) -> Result<Option<Vec<u8>>, KeyValueError> {
+    match within(TIMEOUT_MILLIS, ask(&key, &call)).await {
+        Some(Ok(value)) => Ok(value),
+        Some(Err(_)) | None => {
+            // The next request opens it anew.
+            STORE.take();
+            Err(KeyValueError)
         }
-    })
+    }
+}
+
+async fn ask(key: &str, call: &Call) -> Result<Option<Vec<u8>>, Error> {
+    let store = match STORE.with_borrow(Clone::clone) {
+        Some(store) => store,
+        None => {
+            let store = Rc::new(Store::open_default().await?);
+            // Requests interleave: another may have opened one meanwhile, which is as good.
+            STORE.set(Some(Rc::clone(&store)));
+            store
+        }
+    };
+    match call {
+        Call::Get => store.get(key).await,
+        Call::Set(value) => store.set(key, value).await.map(|()| None),
+        Call::Delete => store.delete(key).await.map(|()| None),
+    }
 }
 
 /// The counters of the store. The interface is `wasi:keyvalue/atomics`: a component that names

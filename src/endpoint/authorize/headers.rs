@@ -113,8 +113,10 @@ const VALUE: &AsciiSet = &CONTROLS.add(b'%');
 /// # Errors
 /// [`Error::Internal`] where `value` is not visible ASCII and spaces.
 fn add(fields: &mut Vec<Field>, name: &str, value: &str) -> Result<(), Error> {
-    if !value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-        return Err(Error::Internal);
+    for byte in value.bytes() {
+        if !matches!(byte, b' '..=b'~') {
+            return Err(Error::Internal);
+        }
     }
     fields.push((name.to_owned(), value.as_bytes().to_owned()));
     Ok(())

@@ -112,24 +112,24 @@ pub fn error_with_login(
                 row.status,
                 &json!({
                     "error": "invalid_request",
-                    "error_description": row.detail,
+                    "error_description": row.detail(error),
                     "request_id": request_id,
                 }),
             ),
-            _ => problem(&row, error.code(), request_id),
+            _ => problem(row, error, request_id),
         },
         Audience::Browser => page::render(&Page {
             status: row.status,
             heading: row.heading,
             message: row.message,
             details: &[],
-            action: row.action.with_login(login),
+            action: page::Action::from(row.next).with_login(login),
             request_id: Some(request_id),
             form_targets: &[],
         }),
     };
     let headers = response.headers_mut();
-    if let Some(challenge) = &row.challenge
+    if let Some(challenge) = row.challenge(error)
         && let Ok(value) = HeaderValue::from_str(&challenge.header())
     {
         headers.insert(WWW_AUTHENTICATE, value);
@@ -152,13 +152,13 @@ pub fn error_with_login(
 pub struct Code(pub &'static str);
 
 /// RFC 9457.
-fn problem(row: &Row, code: &str, request_id: &str) -> Response<Bytes> {
+fn problem(row: &Row, error: &Error, request_id: &str) -> Response<Bytes> {
     let body = json!({
         "type": "about:blank",
         "title": row.status.canonical_reason().unwrap_or_default(),
         "status": row.status.as_u16(),
-        "detail": row.detail,
-        "code": code,
+        "detail": row.detail(error),
+        "code": error.code(),
         "request_id": request_id,
     });
     own(

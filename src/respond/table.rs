@@ -2,6 +2,8 @@
 //!
 //! The public text is constant per row; it never repeats what came from outside.
 
+use std::borrow::Cow;
+
 use http::StatusCode;
 
 use crate::error::{BodyError, Error, RefreshError};
@@ -15,93 +17,250 @@ use crate::policy::DenialReason;
 use crate::respond::page::Action;
 use crate::session::cookie::CookieError;
 
-/// One row of the table.
+/// One row of the table. Nothing in it is made at run time: a row is some forty bytes of data, where
+/// code that makes one would be five times as much, in every component.
+#[derive(Clone, Copy)]
 pub(super) struct Row {
     pub(super) status: StatusCode,
     /// What a person reads.
     pub(super) heading: &'static str,
     pub(super) message: &'static str,
-    /// `detail` of the problem body.
-    pub(super) detail: String,
-    pub(super) challenge: Option<Challenge>,
-    pub(super) action: Action,
+    pub(super) next: Next,
+    /// What a program reads, if that is not the message.
+    detail: Option<&'static str>,
+    challenge: Demand,
 }
-/// The row of `error`: exhaustive, so that a new error must be given one.
-pub(super) fn row(error: &Error) -> Row {
-    const SIGN_IN: &str = "Sign-in did not work";
-    const SIGN_IN_DOWN: &str = "Sign-in is not available";
-    const AGAIN: &str = "Nothing is lost. Please start again.";
-    let page = |status, heading, message: &'static str, action| Row {
+
+/// What a page offers to do next.
+#[derive(Clone, Copy)]
+pub(super) enum Next {
+    Home,
+    OtherAccount,
+    Reload,
+    SignIn,
+    StartAgain,
+}
+
+/// The challenge of an answer.
+#[derive(Clone, Copy)]
+enum Demand {
+    None,
+    /// RFC 6750 section 3.1: no error attribute when no credential came.
+    Bare,
+    /// With this error code and the detail as its description.
+    Error(&'static str),
+}
+
+const SIGN_IN: &str = "Sign-in did not work";
+const SIGN_IN_DOWN: &str = "Sign-in is not available";
+const AGAIN: &str = "Nothing is lost. Please start again.";
+const APPLICATION_DOWN: &str = "The application does not answer";
+const UNKNOWN_SESSION: &str = "This site cannot tell whether you are signed in";
+const NOT_VALID: &str = "The access token is not valid here.";
+const EXPIRED: &str = "The access token expired.";
+const INVALID_REQUEST: &str = "invalid_request";
+const INSUFFICIENT_SCOPE: &str = "insufficient_scope";
+const LACKS_SCOPE: &str = "The access token lacks a scope that this request needs.";
+
+const fn page(status: StatusCode, heading: &'static str, message: &'static str, next: Next) -> Row {
+    Row {
         status,
         heading,
         message,
-        detail: message.to_owned(),
-        challenge: None,
-        action,
-    };
-    let sign_in = |status, message| page(status, SIGN_IN, message, Action::StartAgain);
-    let token = |description: Option<&str>| Row {
-        challenge: Some(Challenge {
-            error: Some("invalid_token"),
-            description: description.map(str::to_owned),
-            ..Challenge::default()
-        }),
-        detail: description
-            .unwrap_or("The access token is not valid here.")
-            .to_owned(),
+        next,
+        detail: None,
+        challenge: Demand::None,
+    }
+}
+
+const fn sign_in(status: StatusCode, message: &'static str) -> Row {
+    page(status, SIGN_IN, message, Next::StartAgain)
+}
+
+const fn token(detail: &'static str) -> Row {
+    Row {
+        detail: Some(detail),
+        challenge: Demand::Error("invalid_token"),
         ..page(
             StatusCode::UNAUTHORIZED,
             "Please sign in",
             "Your sign-in is not valid any more.",
-            Action::SignIn,
+            Next::SignIn,
         )
-    };
-    let forbidden = || {
-        page(
+    }
+}
+
+const fn ended(heading: &'static str, message: &'static str, detail: &'static str) -> Row {
+    Row {
+        heading,
+        message,
+        ..token(detail)
+    }
+}
+
+const fn forbidden(detail: &'static str) -> Row {
+    Row {
+        detail: Some(detail),
+        challenge: Demand::Error(INSUFFICIENT_SCOPE),
+        ..page(
             StatusCode::FORBIDDEN,
             "You may not see this",
             "Your account has no permission for it. Signing in again does not change that.",
-            Action::Home,
+            Next::Home,
         )
-    };
-    // RFC 9470 section 3.
-    let step_up = |asked| {
-        const MORE: &str = "A fresher or stronger sign-in is needed for this request.";
-        Row {
-            challenge: Some(Challenge {
-                error: Some("insufficient_user_authentication"),
-                description: Some(MORE.to_owned()),
-                step_up: Some(asked),
-                ..Challenge::default()
-            }),
-            message: "This page needs a fresher or stronger sign-in.",
-            ..token(Some(MORE))
-        }
-    };
-    let later = |heading| {
-        page(
-            StatusCode::SERVICE_UNAVAILABLE,
-            heading,
-            "A service that is needed here does not answer. Please try again in a moment.",
-            Action::Reload,
+    }
+}
+
+const fn later(heading: &'static str) -> Row {
+    page(
+        StatusCode::SERVICE_UNAVAILABLE,
+        heading,
+        "A service that is needed here does not answer. Please try again in a moment.",
+        Next::Reload,
+    )
+}
+
+const fn upstream(status: StatusCode) -> Row {
+    Row {
+        status,
+        ..later(APPLICATION_DOWN)
+    }
+}
+
+const ENDED: &str = "Your session ended";
+const ENDED_WHY: &str = "It does so after a while, for your safety. Please sign in again.";
+
+const fn account(message: &'static str) -> Row {
+    page(
+        StatusCode::FORBIDDEN,
+        "This account may not come in",
+        message,
+        Next::OtherAccount,
+    )
+}
+
+const fn body(status: StatusCode) -> Row {
+    page(
+        status,
+        "The request does not fit",
+        "It did not arrive whole, or is too long.",
+        Next::Home,
+    )
+}
+
+const fn credential(message: &'static str, detail: &'static str) -> Row {
+    Row {
+        detail: Some(detail),
+        challenge: Demand::Error(INVALID_REQUEST),
+        ..page(
+            StatusCode::BAD_REQUEST,
+            "The request does not fit",
+            message,
+            Next::Home,
         )
-    };
-    // The code of the attempt is used or lost: the same address would not work again.
-    let sign_in_later = || Row {
-        action: Action::StartAgain,
+    }
+}
+
+const fn wanting(detail: &'static str) -> Row {
+    Row {
+        detail: Some(detail),
+        challenge: Demand::Bare,
+        ..page(
+            StatusCode::UNAUTHORIZED,
+            "Please sign in",
+            "This page needs a sign-in.",
+            Next::SignIn,
+        )
+    }
+}
+
+/// The code of the attempt is used or lost: the same address would not work again.
+const fn sign_in_later() -> Row {
+    Row {
+        next: Next::StartAgain,
         ..later(SIGN_IN_DOWN)
-    };
-    let internal = || {
-        page(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "Something went wrong",
-            "This is not your fault. Please try again later.",
-            Action::Home,
-        )
-    };
+    }
+}
+
+/// RFC 9470 section 3.
+const STEP_UP: Row = Row {
+    challenge: Demand::Error("insufficient_user_authentication"),
+    message: "This page needs a fresher or stronger sign-in.",
+    ..token("A fresher or stronger sign-in is needed for this request.")
+};
+
+impl From<Next> for Action {
+    fn from(next: Next) -> Self {
+        match next {
+            Next::Home => Action::Home,
+            Next::OtherAccount => Action::OtherAccount,
+            Next::Reload => Action::Reload,
+            Next::SignIn => Action::SignIn,
+            Next::StartAgain => Action::StartAgain,
+        }
+    }
+}
+
+impl Row {
+    /// `detail` of the problem body.
+    pub(super) fn detail(&self, error: &Error) -> Cow<'static, str> {
+        match error {
+            Error::Denied {
+                reason: DenialReason::Scope,
+                scopes,
+            } => {
+                let lacks = LACKS_SCOPE.trim_end_matches('.');
+                format!("{lacks}: {}", scopes.join(" ")).into()
+            }
+            _ => self.description(error),
+        }
+    }
+
+    /// The challenge, if there is one.
+    pub(super) fn challenge(&self, error: &Error) -> Option<Challenge> {
+        let mut challenge = match self.challenge {
+            Demand::None => return None,
+            Demand::Bare => Challenge::default(),
+            Demand::Error(code) => Challenge {
+                error: Some(code),
+                description: Some(self.description(error).into_owned()),
+                ..Challenge::default()
+            },
+        };
+        match error {
+            Error::Denied {
+                reason: DenialReason::Scope,
+                scopes,
+            } => challenge.scope = Some(scopes.join(" ")),
+            Error::Denied {
+                reason: DenialReason::Authentication,
+                ..
+            } => challenge.step_up = Some(StepUpChallenge::default()),
+            Error::StepUp(asked) => challenge.step_up = Some(asked.clone()),
+            _ => {}
+        }
+        Some(challenge)
+    }
+
+    fn description(&self, error: &Error) -> Cow<'static, str> {
+        match error {
+            Error::IdTokenAtApi {
+                client_id: Some(client_id),
+            } => format!(
+                "This is an ID token. It is addressed to the client {client_id}, not to this API: \
+                 send the access token instead."
+            )
+            .into(),
+            _ => self.detail.unwrap_or(self.message).into(),
+        }
+    }
+}
+
+/// The row of `error`: exhaustive, so that a new error must be given one.
+pub(super) fn row(error: &Error) -> &'static Row {
     match error {
         Error::AccessToken(error) => match error {
-            AccessTokenError::Expired => token(Some("The access token expired.")),
+            AccessTokenError::Expired => const { &token(EXPIRED) },
             AccessTokenError::Claims
             | AccessTokenError::Inactive
             | AccessTokenError::Issuer
@@ -109,315 +268,339 @@ pub(super) fn row(error: &Error) -> Row {
             | AccessTokenError::NotYetValid
             | AccessTokenError::RequiredClaim
             | AccessTokenError::TokenType
-            | AccessTokenError::Typ => token(Some("The access token is not valid here.")),
+            | AccessTokenError::Typ => const { &token(NOT_VALID) },
         },
-        Error::Account(error) => page(
-            StatusCode::FORBIDDEN,
-            "This account may not come in",
-            match error {
-                RequirementError::EmailDomain => {
-                    "Its e-mail address is of another organisation. Another account may do."
+        Error::Account(error) => match error {
+            RequirementError::EmailDomain => {
+                const {
+                    &account(
+                        "Its e-mail address is of another organisation. Another account may do.",
+                    )
                 }
-                RequirementError::EmailUnverified => {
-                    "Its e-mail address has not been verified where you signed in. Verify it there, or use another account."
+            }
+            RequirementError::EmailUnverified => {
+                const {
+                    &account(
+                        "Its e-mail address has not been verified where you signed in. Verify it there, or use another account.",
+                    )
                 }
-                RequirementError::EssentialClaim => {
-                    "The sign-in service does not say enough about it. Another account may do."
+            }
+            RequirementError::EssentialClaim => {
+                const {
+                    &account(
+                        "The sign-in service does not say enough about it. Another account may do.",
+                    )
                 }
-            },
-            Action::OtherAccount,
-        ),
-        Error::AttemptDone => page(
-            StatusCode::BAD_REQUEST,
-            "You are signed in already",
-            "This page was the end of a sign-in that is over.",
-            Action::Home,
-        ),
-        Error::AttemptExpired => sign_in(
-            StatusCode::BAD_REQUEST,
-            "This sign-in took longer than ten minutes. Please start again.",
-        ),
-        Error::AttemptUnknown => sign_in(
-            StatusCode::BAD_REQUEST,
-            "This sign-in was already used, or began in another browser. Please start again.",
-        ),
-        Error::AuthorizationResponse(_)
-        | Error::CallbackIssuer
-        | Error::CallbackPath
-        | Error::IdToken(_) => sign_in(StatusCode::BAD_REQUEST, AGAIN),
-        Error::Body(error) => page(
-            match error {
-                BodyError::Broken | BodyError::Framing => StatusCode::BAD_REQUEST,
-                BodyError::Timeout => StatusCode::REQUEST_TIMEOUT,
-                BodyError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            },
-            "The request does not fit",
-            "It did not arrive whole, or is too long.",
-            Action::Home,
-        ),
-        Error::Cookie(CookieError::Duplicate | CookieError::HeaderTooLarge) => page(
-            StatusCode::BAD_REQUEST,
-            "Your browser's cookies do not fit",
-            "The session cookies of this site are damaged and were removed. Please sign in again.",
-            Action::SignIn,
-        ),
-        Error::Cookie(CookieError::SessionTooLarge) => page(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            SIGN_IN,
-            "Your account has more data than this site can keep. Please tell its operator.",
-            Action::Home,
-        ),
-        Error::Cors => page(
-            StatusCode::FORBIDDEN,
-            "This request came from another site",
-            "That site may not do this.",
-            Action::Home,
-        ),
-        Error::Credential(BearerError::Scheme) => Row {
-            challenge: Some(Challenge::default()),
-            detail: "Expected an Authorization header with the Bearer scheme.".to_owned(),
-            ..page(
-                StatusCode::UNAUTHORIZED,
-                "Please sign in",
-                "This page needs a sign-in.",
-                Action::SignIn,
-            )
+            }
         },
-        Error::Credential(BearerError::Duplicate | BearerError::Malformed) => Row {
-            challenge: Some(Challenge {
-                error: Some("invalid_request"),
-                description: Some(
-                    "Expected one Authorization header with one bearer token.".to_owned(),
-                ),
-                ..Challenge::default()
-            }),
-            detail: "Expected one Authorization header with one bearer token.".to_owned(),
-            ..page(
-                StatusCode::BAD_REQUEST,
-                "The request does not fit",
-                "It carries a credential that cannot be read.",
-                Action::Home,
-            )
-        },
-        Error::Credential(BearerError::InQuery) => {
-            const HEADER: &str =
-                "An access token belongs in the Authorization header, never in the address.";
-            Row {
-                challenge: Some(Challenge {
-                    error: Some("invalid_request"),
-                    description: Some(HEADER.to_owned()),
-                    ..Challenge::default()
-                }),
-                detail: HEADER.to_owned(),
-                ..page(
+        Error::AttemptDone => {
+            const {
+                &page(
                     StatusCode::BAD_REQUEST,
-                    "The request does not fit",
-                    "Its address carries a credential, which must not be there.",
-                    Action::Home,
+                    "You are signed in already",
+                    "This page was the end of a sign-in that is over.",
+                    Next::Home,
                 )
             }
         }
-        Error::CrossSite => page(
-            StatusCode::FORBIDDEN,
-            "This request came from another site",
-            "For your safety it was not carried out.",
-            Action::Home,
-        ),
-        Error::Denied { reason, scopes } => match reason {
-            DenialReason::Scope => {
-                let needed = scopes.join(" ");
-                Row {
-                    challenge: Some(Challenge {
-                        error: Some("insufficient_scope"),
-                        description: Some(
-                            "The access token lacks a scope that this request needs.".to_owned(),
-                        ),
-                        scope: Some(needed.clone()),
-                        ..Challenge::default()
-                    }),
-                    detail: format!(
-                        "The access token lacks a scope that this request needs: {needed}"
-                    ),
-                    ..forbidden()
-                }
+        Error::AttemptExpired => {
+            const {
+                &sign_in(
+                    StatusCode::BAD_REQUEST,
+                    "This sign-in took longer than ten minutes. Please start again.",
+                )
             }
+        }
+        Error::AttemptUnknown => {
+            const {
+                &sign_in(
+                    StatusCode::BAD_REQUEST,
+                    "This sign-in was already used, or began in another browser. Please start again.",
+                )
+            }
+        }
+        Error::AuthorizationResponse(_)
+        | Error::CallbackIssuer
+        | Error::CallbackPath
+        | Error::IdToken(_) => const { &sign_in(StatusCode::BAD_REQUEST, AGAIN) },
+        Error::Body(BodyError::Broken | BodyError::Framing) => {
+            const { &body(StatusCode::BAD_REQUEST) }
+        }
+        Error::Body(BodyError::Timeout) => const { &body(StatusCode::REQUEST_TIMEOUT) },
+        Error::Body(BodyError::TooLarge) => const { &body(StatusCode::PAYLOAD_TOO_LARGE) },
+        Error::Cookie(CookieError::Duplicate | CookieError::HeaderTooLarge) => {
+            const {
+                &page(
+                    StatusCode::BAD_REQUEST,
+                    "Your browser's cookies do not fit",
+                    "The session cookies of this site are damaged and were removed. Please sign in again.",
+                    Next::SignIn,
+                )
+            }
+        }
+        Error::Cookie(CookieError::SessionTooLarge) => {
+            const {
+                &page(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    SIGN_IN,
+                    "Your account has more data than this site can keep. Please tell its operator.",
+                    Next::Home,
+                )
+            }
+        }
+        Error::Cors => {
+            const {
+                &page(
+                    StatusCode::FORBIDDEN,
+                    "This request came from another site",
+                    "That site may not do this.",
+                    Next::Home,
+                )
+            }
+        }
+        Error::Credential(BearerError::Scheme) => {
+            const { &wanting("Expected an Authorization header with the Bearer scheme.") }
+        }
+        Error::Credential(BearerError::Duplicate | BearerError::Malformed) => {
+            const {
+                &credential(
+                    "It carries a credential that cannot be read.",
+                    "Expected one Authorization header with one bearer token.",
+                )
+            }
+        }
+        Error::Credential(BearerError::InQuery) => {
+            const {
+                &credential(
+                    "Its address carries a credential, which must not be there.",
+                    "An access token belongs in the Authorization header, never in the address.",
+                )
+            }
+        }
+        Error::CrossSite => {
+            const {
+                &page(
+                    StatusCode::FORBIDDEN,
+                    "This request came from another site",
+                    "For your safety it was not carried out.",
+                    Next::Home,
+                )
+            }
+        }
+        Error::Denied { reason, .. } => match reason {
+            DenialReason::Scope => const { &forbidden(LACKS_SCOPE) },
             DenialReason::Claim => {
-                const CLAIM: &str = "The access token lacks a right that this request needs.";
-                Row {
-                    challenge: Some(Challenge {
-                        error: Some("insufficient_scope"),
-                        description: Some(CLAIM.to_owned()),
-                        ..Challenge::default()
-                    }),
-                    detail: CLAIM.to_owned(),
-                    ..forbidden()
+                const { &forbidden("The access token lacks a right that this request needs.") }
+            }
+            DenialReason::Authentication => &STEP_UP,
+            DenialReason::Expired => const { &token(EXPIRED) },
+            DenialReason::Audience => {
+                const { &token("The access token is addressed to another API.") }
+            }
+            DenialReason::Issuer => const { &token(NOT_VALID) },
+        },
+        Error::Discovery(_) => const { &later(SIGN_IN_DOWN) },
+        Error::Envelope | Error::NoRoute => {
+            const {
+                &page(
+                    StatusCode::NOT_FOUND,
+                    "There is nothing here",
+                    "The address may be mistyped.",
+                    Next::Home,
+                )
+            }
+        }
+        Error::IdTokenAtApi { .. } => {
+            const {
+                &token(
+                    "This is an ID token. It is addressed to a client, not to this API: send the access token instead.",
+                )
+            }
+        }
+        Error::ClientKeyId | Error::Internal | Error::SigningKey(_) => {
+            const {
+                &page(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "Something went wrong",
+                    "This is not your fault. Please try again later.",
+                    Next::Home,
+                )
+            }
+        }
+        Error::Introspection { .. } => const { &later(SIGN_IN_DOWN) },
+        Error::LoginRequest => {
+            const {
+                &sign_in(
+                    StatusCode::BAD_REQUEST,
+                    "The link to this sign-in is damaged. Please start again.",
+                )
+            }
+        }
+        Error::LogoutState => {
+            const {
+                &page(
+                    StatusCode::BAD_REQUEST,
+                    "This is not the end of a sign-out",
+                    "The address did not come from a sign-out of this site. Whether you are signed in has not changed.",
+                    Next::Home,
+                )
+            }
+        }
+        Error::LogoutToken(_) => {
+            const {
+                &page(
+                    StatusCode::BAD_REQUEST,
+                    "The request does not fit",
+                    "The logout token is not valid here.",
+                    Next::Home,
+                )
+            }
+        }
+        Error::MethodNotAllowed { .. } => {
+            const {
+                &page(
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    "The request does not fit",
+                    "This address does not know that method.",
+                    Next::Home,
+                )
+            }
+        }
+        Error::NoCredential => const { &wanting("An access token is needed.") },
+        Error::NotYet | Error::RevocationOff => {
+            const {
+                &page(
+                    StatusCode::NOT_IMPLEMENTED,
+                    "Not available",
+                    "This is not available yet.",
+                    Next::Home,
+                )
+            }
+        }
+        Error::Path(_) => {
+            const {
+                &page(
+                    StatusCode::BAD_REQUEST,
+                    "The address does not fit",
+                    "It can be read in more than one way, so it was not followed.",
+                    Next::Home,
+                )
+            }
+        }
+        Error::Provider(error) => match error {
+            ProviderError::AccessDenied => {
+                const {
+                    &sign_in(
+                        StatusCode::FORBIDDEN,
+                        "It was cancelled, or your account may not use this site.",
+                    )
                 }
             }
-            DenialReason::Authentication => step_up(StepUpChallenge::default()),
-            DenialReason::Expired => token(Some("The access token expired.")),
-            DenialReason::Audience => token(Some("The access token is addressed to another API.")),
-            DenialReason::Issuer => token(Some("The access token is not valid here.")),
+            ProviderError::InteractionRequired => {
+                const {
+                    &sign_in(
+                        StatusCode::FORBIDDEN,
+                        "The sign-in service needs something from you first. Please start again.",
+                    )
+                }
+            }
+            ProviderError::Other => {
+                const {
+                    &sign_in(
+                        StatusCode::BAD_REQUEST,
+                        "The sign-in service refused. Please start again.",
+                    )
+                }
+            }
+            ProviderError::Unavailable => const { &sign_in_later() },
         },
-        Error::Discovery(_) => later(SIGN_IN_DOWN),
-        Error::Envelope | Error::NoRoute => page(
-            StatusCode::NOT_FOUND,
-            "There is nothing here",
-            "The address may be mistyped.",
-            Action::Home,
-        ),
-        Error::IdTokenAtApi { client_id } => {
-            let addressee = match client_id {
-                Some(client_id) => format!("It is addressed to the client {client_id}, "),
-                None => "It is addressed to a client, ".to_owned(),
-            };
-            token(Some(&format!(
-                "This is an ID token. {addressee}not to this API: send the access token instead."
-            )))
+        Error::Refresh(RefreshError::Ended | RefreshError::Spent) => {
+            const { &ended(ENDED, ENDED_WHY, "The session ended.") }
         }
-        Error::ClientKeyId | Error::Internal | Error::SigningKey(_) => internal(),
-        Error::Introspection { .. } => later(SIGN_IN_DOWN),
-        Error::LoginRequest => sign_in(
-            StatusCode::BAD_REQUEST,
-            "The link to this sign-in is damaged. Please start again.",
-        ),
-        Error::LogoutState => page(
-            StatusCode::BAD_REQUEST,
-            "This is not the end of a sign-out",
-            "The address did not come from a sign-out of this site. Whether you are signed in has not changed.",
-            Action::Home,
-        ),
-        Error::LogoutToken(_) => page(
-            StatusCode::BAD_REQUEST,
-            "The request does not fit",
-            "The logout token is not valid here.",
-            Action::Home,
-        ),
-        Error::MethodNotAllowed { .. } => page(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "The request does not fit",
-            "This address does not know that method.",
-            Action::Home,
-        ),
-        Error::NoCredential => Row {
-            // RFC 6750 section 3.1: no error attribute when no credential came.
-            challenge: Some(Challenge::default()),
-            detail: "An access token is needed.".to_owned(),
-            ..page(
-                StatusCode::UNAUTHORIZED,
-                "Please sign in",
-                "This page needs a sign-in.",
-                Action::SignIn,
-            )
-        },
-        Error::NotYet | Error::RevocationOff => page(
-            StatusCode::NOT_IMPLEMENTED,
-            "Not available",
-            "This is not available yet.",
-            Action::Home,
-        ),
-        Error::Path(_) => page(
-            StatusCode::BAD_REQUEST,
-            "The address does not fit",
-            "It can be read in more than one way, so it was not followed.",
-            Action::Home,
-        ),
-        Error::Provider(error) => match error {
-            ProviderError::AccessDenied => sign_in(
-                StatusCode::FORBIDDEN,
-                "It was cancelled, or your account may not use this site.",
-            ),
-            ProviderError::InteractionRequired => sign_in(
-                StatusCode::FORBIDDEN,
-                "The sign-in service needs something from you first. Please start again.",
-            ),
-            ProviderError::Other => sign_in(
-                StatusCode::BAD_REQUEST,
-                "The sign-in service refused. Please start again.",
-            ),
-            ProviderError::Unavailable => sign_in_later(),
-        },
-        Error::Refresh(RefreshError::Ended | RefreshError::Spent) => Row {
-            heading: "Your session ended",
-            message: "It does so after a while, for your safety. Please sign in again.",
-            ..token(Some("The session ended."))
-        },
         Error::Refresh(RefreshError::Busy | RefreshError::Provider | RefreshError::Store) => {
-            later(SIGN_IN_DOWN)
+            const { &later(SIGN_IN_DOWN) }
         }
-        Error::SessionStore => later("This site cannot tell whether you are signed in"),
-        Error::RevocationUnavailable => later("This site cannot tell whether you are signed in"),
-        Error::Push(_) => later(SIGN_IN_DOWN),
-        Error::SessionExpired => Row {
-            heading: "Your session ended",
-            message: "It does so after a while, for your safety. Please sign in again.",
-            ..token(Some("The session expired."))
-        },
-        Error::SessionRevoked => Row {
-            heading: "You are signed out",
-            message: "This session was ended by a sign-out. Please sign in again.",
-            ..token(Some("The session was ended."))
-        },
-        Error::SessionTokenNotForThisApi(_) => Row {
-            challenge: Some(Challenge {
-                error: Some("insufficient_scope"),
-                description: Some("The session holds no access token for this API.".to_owned()),
-                ..Challenge::default()
-            }),
-            detail: "The session holds no access token for this API.".to_owned(),
-            ..page(
-                StatusCode::FORBIDDEN,
-                "You are signed in, but this part is closed",
-                "Your sign-in gives no access to this part of the site, and signing in again will not change that. Please tell the operator.",
-                Action::Home,
-            )
-        },
-        Error::Token(TokenError::InvalidGrant) => sign_in(StatusCode::BAD_REQUEST, AGAIN),
+        Error::SessionStore | Error::RevocationUnavailable => const { &later(UNKNOWN_SESSION) },
+        Error::Push(_) => const { &later(SIGN_IN_DOWN) },
+        Error::SessionExpired => const { &ended(ENDED, ENDED_WHY, "The session expired.") },
+        Error::SessionRevoked => {
+            const {
+                &ended(
+                    "You are signed out",
+                    "This session was ended by a sign-out. Please sign in again.",
+                    "The session was ended.",
+                )
+            }
+        }
+        Error::SessionTokenNotForThisApi(_) => {
+            const {
+                &Row {
+                    challenge: Demand::Error(INSUFFICIENT_SCOPE),
+                    detail: Some("The session holds no access token for this API."),
+                    ..page(
+                        StatusCode::FORBIDDEN,
+                        "You are signed in, but this part is closed",
+                        "Your sign-in gives no access to this part of the site, and signing in again will not change that. Please tell the operator.",
+                        Next::Home,
+                    )
+                }
+            }
+        }
+        Error::Token(TokenError::InvalidGrant) => {
+            const { &sign_in(StatusCode::BAD_REQUEST, AGAIN) }
+        }
         Error::Token(
             TokenError::InvalidClient
             | TokenError::Malformed
             | TokenError::Refused
             | TokenError::TokenType
             | TokenError::Unavailable,
-        ) => sign_in_later(),
-        Error::StepUp(asked) => step_up(asked.clone()),
-        Error::StepUpFailed => page(
-            StatusCode::FORBIDDEN,
-            "This needs a stronger sign-in",
-            "You signed in, but not in the way that this page asks for. Please use a second factor if you have one, or tell the operator.",
-            Action::StartAgain,
-        ),
-        Error::TargetLinkUri => sign_in(
-            StatusCode::BAD_REQUEST,
-            "The link to this sign-in leads to another site.",
-        ),
-        Error::Tokens(_) => later(SIGN_IN_DOWN),
-        Error::UnknownProvider => sign_in(
-            StatusCode::BAD_REQUEST,
-            "There is no such sign-in service here.",
-        ),
-        Error::Upgrade => page(
-            StatusCode::NOT_IMPLEMENTED,
-            "Not available",
-            "Connections of this kind (WebSocket) are not supported here.",
-            Action::Home,
-        ),
-        Error::UserInfo(UserInfoError::Unavailable) => sign_in_later(),
-        Error::UserInfo(_) => sign_in(StatusCode::BAD_REQUEST, AGAIN),
-        Error::UpstreamCredential { refused: true, .. } => Row {
-            status: StatusCode::BAD_GATEWAY,
-            ..later("The application does not answer")
-        },
-        Error::UpstreamCredential { refused: false, .. } => {
-            later("The application does not answer")
+        ) => const { &sign_in_later() },
+        Error::StepUp(_) => &STEP_UP,
+        Error::StepUpFailed => {
+            const {
+                &page(
+                    StatusCode::FORBIDDEN,
+                    "This needs a stronger sign-in",
+                    "You signed in, but not in the way that this page asks for. Please use a second factor if you have one, or tell the operator.",
+                    Next::StartAgain,
+                )
+            }
         }
-        Error::UpstreamTimeout => Row {
-            status: StatusCode::GATEWAY_TIMEOUT,
-            ..later("The application does not answer")
-        },
-        Error::UpstreamUnavailable => Row {
-            status: StatusCode::BAD_GATEWAY,
-            ..later("The application does not answer")
-        },
-        Error::WrongToken(_) => token(Some("The access token is not valid here.")),
+        Error::TargetLinkUri => {
+            const {
+                &sign_in(
+                    StatusCode::BAD_REQUEST,
+                    "The link to this sign-in leads to another site.",
+                )
+            }
+        }
+        Error::Tokens(_) => const { &later(SIGN_IN_DOWN) },
+        Error::UnknownProvider => {
+            const {
+                &sign_in(
+                    StatusCode::BAD_REQUEST,
+                    "There is no such sign-in service here.",
+                )
+            }
+        }
+        Error::Upgrade => {
+            const {
+                &page(
+                    StatusCode::NOT_IMPLEMENTED,
+                    "Not available",
+                    "Connections of this kind (WebSocket) are not supported here.",
+                    Next::Home,
+                )
+            }
+        }
+        Error::UserInfo(UserInfoError::Unavailable) => const { &sign_in_later() },
+        Error::UserInfo(_) => const { &sign_in(StatusCode::BAD_REQUEST, AGAIN) },
+        Error::UpstreamCredential { refused: true, .. } | Error::UpstreamUnavailable => {
+            const { &upstream(StatusCode::BAD_GATEWAY) }
+        }
+        Error::UpstreamCredential { refused: false, .. } => const { &later(APPLICATION_DOWN) },
+        Error::UpstreamTimeout => const { &upstream(StatusCode::GATEWAY_TIMEOUT) },
+        Error::WrongToken(_) => const { &token(NOT_VALID) },
     }
 }

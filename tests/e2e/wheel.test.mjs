@@ -49,29 +49,31 @@ test('a million sessions that are over go, twenty with each request of `tokens`'
     assert.equal(answer.status, 401, answer.text);
     return performance.now() - began;
   };
-  const median = async (url) => {
-    const times = [];
-    for (let n = 0; n < REQUESTS; n += 1) times.push(await ask(url));
-    return times.sort((a, b) => a - b)[REQUESTS / 2].toFixed(1);
+  // The fastest beside the median: many wait 40 ms on loopback for an acknowledgement of TCP.
+  const times = async (url) => {
+    const all = [];
+    for (let n = 0; n < REQUESTS; n += 1) all.push(await ask(url));
+    all.sort((a, b) => a - b);
+    return `${all[0].toFixed(1)} ms (median ${all[REQUESTS / 2].toFixed(1)})`;
   };
   // From here on there is a wheel, and nothing in it.
-  const without = await median(app.url);
+  const without = await times(app.url);
   const hour = Math.floor(Date.now() / 3_600_000);
   sql(fill(hour + 1));
-  const full = await median(app.url);
+  const full = await times(app.url);
   assert.equal(count(), RECORDS, 'nothing is due');
   const later = await gateway({
     port: await freePort(), provider: app.provider.url, upstreamUrl: app.back.url, edit, shares: app.gate,
     args: ['--clock-ahead', `${(HOURS + 2) * 3600}s`],
   });
-  const sweeping = await median(later.url);
+  const sweeping = await times(later.url);
   const gone = RECORDS - count();
   assert.ok(gone <= REQUESTS * AT_ONCE, `${gone}`);
   // The first hours of the floor are empty, and each costs a turn.
   assert.ok(gone >= (REQUESTS - 2) * AT_ONCE, `${gone}`);
   const slots = Number(sql("SELECT count(*) FROM spin_key_value WHERE key LIKE 'airside/wheel/%/%' AND key NOT LIKE '%head%';"));
   assert.equal(slots, RECORDS - gone, 'each goes with its slot');
-  console.log(`a request of tokens: ${without} ms with an empty store, ${full} ms with ${RECORDS} records, ${sweeping} ms while ${gone} of them go`);
+  console.log(`a request of tokens: ${without} with an empty store, ${full} with ${RECORDS} records, ${sweeping} while ${gone} of them go`);
   await later.stop();
   await app.stop();
 });

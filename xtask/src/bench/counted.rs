@@ -15,7 +15,7 @@ use anyhow::{Context, Result, ensure};
 use crate::bench::client::Connection;
 use crate::bench::load::Order;
 use crate::bench::rows::Row;
-use crate::bench::servers::{Place, Servers, Variant, passing};
+use crate::bench::servers::{Place, Servers, passing};
 use crate::up::App;
 
 /// A devhost that comes and goes.
@@ -276,6 +276,7 @@ pub(crate) const ONE_INSTANCE: [&str; 4] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::servers::{GUESTS, Variant};
 
     #[test]
     fn the_numbers_of_a_component_are_found() {
@@ -298,7 +299,7 @@ mod tests {
         for variant in [Variant::Plain, Variant::Stored, Variant::Trusting] {
             assert!(counterpart(Place::Gate(variant)).is_some());
         }
-        for guest in crate::bench::servers::GUESTS {
+        for guest in GUESTS {
             assert!(counterpart(Place::Guest(guest)).is_some());
         }
         assert!(counterpart(Place::Peer("envoy", 1)).is_none());

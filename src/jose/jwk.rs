@@ -4,6 +4,8 @@
 //! signatures are judged by the primitives that jwt-simple stands on: all of it would make the
 //! gate a fifth larger, and RSA five times slower (ARCHITECTURE.md).
 
+use std::cell::OnceCell;
+
 use ed25519_compact::{PublicKey as Ed25519, Signature as Ed25519Signature};
 use hmac_sha256::Hash as Sha256;
 use hmac_sha512::sha384::Hash as Sha384;
@@ -20,7 +22,19 @@ use crate::jose::rsa::RsaPublicKey;
 pub struct Jwk {
     kid: Option<String>,
     alg: Option<String>,
-    material: Material,
+    numbers: Numbers,
+    /// Made for the first signature: whether a point is on its curve is a computation, and a set may
+    /// have a hundred keys that sign nothing. `None` for numbers that are no key.
+    material: OnceCell<Option<Material>>,
+}
+
+/// A key as it is written down.
+#[derive(Clone)]
+enum Numbers {
+    Ed25519(Vec<u8>),
+    P256(Vec<u8>, Vec<u8>),
+    P384(Vec<u8>, Vec<u8>),
+    Rsa { n: Vec<u8>, e: Vec<u8> },
 }
 
 /// The key itself.
@@ -33,6 +47,39 @@ enum Material {
     Rsa(RsaPublicKey),
 }
 
+impl Numbers {
+    fn material(&self) -> Option<Material> {
+        Some(match self {
+            Numbers::Rsa { n, e } => Material::Rsa(RsaPublicKey::from_components(n, e)?),
+            // RFC 7518 section 6.2.1.2: each coordinate has the curve's full length. Whether the
+            // point is on the curve is the crate's word.
+            Numbers::P256(x, y) => {
+                let point = p256::AffinePoint::from_coordinates(
+                    x.as_slice().try_into().ok()?,
+                    y.as_slice().try_into().ok()?,
+                );
+                let point = Option::from(point)?;
+                Material::P256(p256::ecdsa::VerifyingKey::from_affine(point).ok()?)
+            }
+            Numbers::P384(x, y) => {
+                let point = p384::AffinePoint::from_coordinates(
+                    x.as_slice().try_into().ok()?,
+                    y.as_slice().try_into().ok()?,
+                );
+                let point = Option::from(point)?;
+                Material::P384(p384::ecdsa::VerifyingKey::from_affine(point).ok()?)
+            }
+            Numbers::Ed25519(x) => {
+                let key = Ed25519::from_slice(x).ok()?;
+                // Neither points that are none nor those of a small order (RFC 8032
+                // section 5.1.7 leaves the latter open; anybody can sign for them).
+                key.validate().ok()?;
+                Material::Ed25519(key)
+            }
+        })
+    }
+}
+
 impl std::fmt::Debug for Jwk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Jwk")
@@ -43,8 +90,8 @@ impl std::fmt::Debug for Jwk {
 }
 
 impl Jwk {
-    /// Reads one member of a key set's `keys`; `None` when it is no key that can verify a
-    /// signature here (another type, too small, for encryption, malformed).
+    /// Reads one member of a key set's `keys`; `None` when it is no key that could verify a
+    /// signature here (another type, for encryption, malformed). See [`Jwk::is_usable`].
     pub fn from_value(value: &Value) -> Option<Self> {
         let members = value.as_object()?;
         let string = |name: &str| members.get(name).and_then(Value::as_str);
@@ -70,45 +117,22 @@ impl Jwk {
         {
             return None;
         }
-        let material = match (string("kty")?, string("crv")) {
-            ("RSA", _) => {
-                let (n, e) = (number(string("n")?)?, number(string("e")?)?);
-                Material::Rsa(RsaPublicKey::from_components(&n, &e)?)
-            }
-            // RFC 7518 section 6.2.1.2: each coordinate has the curve's full length. Whether the
-            // point is on the curve is the crate's word.
-            ("EC", Some("P-256")) => {
-                let (x, y) = (number(string("x")?)?, number(string("y")?)?);
-                let point = p256::AffinePoint::from_coordinates(
-                    x.as_slice().try_into().ok()?,
-                    y.as_slice().try_into().ok()?,
-                );
-                let point = Option::from(point)?;
-                Material::P256(p256::ecdsa::VerifyingKey::from_affine(point).ok()?)
-            }
-            ("EC", Some("P-384")) => {
-                let (x, y) = (number(string("x")?)?, number(string("y")?)?);
-                let point = p384::AffinePoint::from_coordinates(
-                    x.as_slice().try_into().ok()?,
-                    y.as_slice().try_into().ok()?,
-                );
-                let point = Option::from(point)?;
-                Material::P384(p384::ecdsa::VerifyingKey::from_affine(point).ok()?)
-            }
-            ("OKP", Some("Ed25519")) => {
-                let key = Ed25519::from_slice(&number(string("x")?)?).ok()?;
-                // Neither points that are none nor those of a small order (RFC 8032
-                // section 5.1.7 leaves the latter open; anybody can sign for them).
-                key.validate().ok()?;
-                Material::Ed25519(key)
-            }
+        let numbers = match (string("kty")?, string("crv")) {
+            ("RSA", _) => Numbers::Rsa {
+                n: number(string("n")?)?,
+                e: number(string("e")?)?,
+            },
+            ("EC", Some("P-256")) => Numbers::P256(number(string("x")?)?, number(string("y")?)?),
+            ("EC", Some("P-384")) => Numbers::P384(number(string("x")?)?, number(string("y")?)?),
+            ("OKP", Some("Ed25519")) => Numbers::Ed25519(number(string("x")?)?),
             _ => return None,
         };
         let owned = |name: &str| string(name).map(str::to_owned);
         Some(Jwk {
             kid: owned("kid"),
             alg: owned("alg"),
-            material,
+            numbers,
+            material: OnceCell::new(),
         })
     }
 
@@ -119,11 +143,11 @@ impl Jwk {
 
     /// True when the key's type, and its `alg` if it names one, fit `algorithm`.
     pub fn fits(&self, algorithm: Algorithm) -> bool {
-        let type_fits = match self.material {
-            Material::Ed25519(_) => algorithm == Algorithm::EdDsa,
-            Material::P256(_) => algorithm == Algorithm::Es256,
-            Material::P384(_) => algorithm == Algorithm::Es384,
-            Material::Rsa(_) => matches!(algorithm, Algorithm::Ps256 | Algorithm::Rs256),
+        let type_fits = match self.numbers {
+            Numbers::Ed25519(_) => algorithm == Algorithm::EdDsa,
+            Numbers::P256(..) => algorithm == Algorithm::Es256,
+            Numbers::P384(..) => algorithm == Algorithm::Es384,
+            Numbers::Rsa { .. } => matches!(algorithm, Algorithm::Ps256 | Algorithm::Rs256),
         };
         type_fits
             && self
@@ -132,22 +156,37 @@ impl Jwk {
                 .is_none_or(|alg| alg.parse() == Ok(algorithm))
     }
 
+    /// True when the numbers are a key that can verify: of a permitted size, on its curve.
+    pub fn is_usable(&self) -> bool {
+        self.made().is_some()
+    }
+
+    fn made(&self) -> Option<&Material> {
+        let made = self.material.get_or_init(|| self.numbers.material());
+        made.as_ref()
+    }
+
     /// The key's numbers: of two that differ in anything but their names, these differ.
     pub fn material(&self) -> Vec<u8> {
-        let (kind, numbers): (&[u8], &[u8]) = match &self.material {
-            Material::Ed25519(key) => (b"Ed25519 ", key.as_slice()),
-            Material::P256(key) => (b"P-256 ", &key.to_sec1_point(false).to_bytes()),
-            Material::P384(key) => (b"P-384 ", &key.to_sec1_point(false).to_bytes()),
-            Material::Rsa(key) => (b"RSA ", key.n()),
+        let none: &[u8] = &[];
+        let (kind, first, second): (&[u8], &[u8], &[u8]) = match &self.numbers {
+            Numbers::Ed25519(x) => (b"Ed25519 ", x, none),
+            Numbers::P256(x, y) => (b"P-256 ", x, y),
+            Numbers::P384(x, y) => (b"P-384 ", x, y),
+            // The exponent is always the same.
+            Numbers::Rsa { n, .. } => (b"RSA ", n, none),
         };
-        [kind, numbers].concat()
+        [kind, first, second].concat()
     }
 
     /// True when `signature` is this key's signature of `message` by `algorithm`.
     pub(super) fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
         #[cfg(any(test, feature = "testing"))]
         checks::count();
-        match (&self.material, algorithm) {
+        let Some(key) = self.made() else {
+            return false;
+        };
+        match (key, algorithm) {
             (Material::Ed25519(key), Algorithm::EdDsa) => Ed25519Signature::from_slice(signature)
                 .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
             // RFC 7518 section 3.4: r and s, each as long as the curve's order.

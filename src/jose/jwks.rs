@@ -69,7 +69,8 @@ impl JwkSet {
             .keys
             .iter()
             .filter(|key| key.fits(algorithm))
-            .filter(|key| kid.is_none() || key.kid() == kid);
+            .filter(|key| kid.is_none() || key.kid() == kid)
+            .filter(|key| key.is_usable());
         let first = fitting.next().ok_or(KeySelectionError::NoKey)?;
         match fitting.next() {
             None => Ok(first),
@@ -79,12 +80,12 @@ impl JwkSet {
 
     /// How many usable keys the set has.
     pub fn len(&self) -> usize {
-        self.keys.len()
+        self.keys.iter().filter(|key| key.is_usable()).count()
     }
 
     /// True when the set has no usable key.
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        !self.keys.iter().any(Jwk::is_usable)
     }
 }
 

@@ -52,11 +52,6 @@ impl RsaPublicKey {
         })
     }
 
-    /// The modulus, big-endian, without leading zeros.
-    pub(super) fn n(&self) -> &[u8] {
-        &self.n
-    }
-
     /// RSASSA-PKCS1-v1_5 (section 8.2.2).
     pub(super) fn verify_pkcs1(&self, message: &[u8], signature: &[u8]) -> bool {
         let Some(encoded) = self.encoded(signature) else {

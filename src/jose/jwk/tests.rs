@@ -52,7 +52,11 @@ pub(in crate::jose) fn laid(key: &Value, members: &Value) -> Value {
 
 #[track_caller]
 fn check(name: &str, key: &Value, usable: bool) {
-    assert_eq!(Jwk::from_value(key).is_some(), usable, "{name}: {key}");
+    assert_eq!(
+        Jwk::from_value(key).is_some_and(|key| key.is_usable()),
+        usable,
+        "{name}: {key}"
+    );
 }
 
 /// The bytes of the number `name` of `key`.

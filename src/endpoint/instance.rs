@@ -21,7 +21,8 @@ use crate::endpoint::wheel;
 use crate::ports::{Event, Ports, VariableError};
 use crate::secret::Secret;
 use crate::session::revocation::Checked;
-use crate::session::{KeyRing, KeyRingError, Session};
+use crate::session::{KeyRing, KeyRingError, Record, Session};
+use crate::time::UnixTime;
 
 /// The variable with the session keys.
 pub const SESSION_KEYS: &str = "session_keys";
@@ -91,6 +92,7 @@ pub struct Instance {
     pub(crate) documents: Documents,
     pub(crate) introspected: Introspected,
     pub(crate) opened: RefCell<Memory<Rc<Session>>>,
+    pub(crate) references: RefCell<Memory<Rc<(Record, UnixTime)>>>,
     pub(crate) verified: RefCell<VerifiedTokens>,
     pub(crate) vouchers: Vouchers,
     pub(crate) wheel: wheel::Idle,
@@ -150,6 +152,7 @@ impl Instance {
             documents: Documents::default(),
             introspected: Introspected::default(),
             opened: RefCell::default(),
+            references: RefCell::default(),
             verified: RefCell::default(),
             vouchers: Vouchers::default(),
             wheel: wheel::Idle::default(),

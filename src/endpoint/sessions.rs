@@ -78,17 +78,19 @@ pub(crate) async fn peek(
     let limits = &instance.config.session;
     let opened = match cookies.reference() {
         Some(reference) => {
-            let opened = Record::open(reference, &instance.ring, now);
-            let (record, renewed_at) = opened.map_err(|error| match error {
-                SealError::Expired => Error::SessionExpired,
-                _ => Error::NoCredential,
-            })?;
+            let referred = refers_to(reference, instance, now)?;
+            let (record, renewed_at) = &*referred;
             let sealed = ports.key_value.get(&record.key()).await;
             let sealed = sealed.map_err(|_| Error::SessionStore)?;
             // Deleted by a logout, or swept away after its end.
             let sealed = sealed.ok_or(Error::SessionExpired)?;
             let sealed = std::str::from_utf8(&sealed).map_err(|_| Error::NoCredential)?;
-            Session::open_record(sealed, record, limits, renewed_at, now).map(Rc::new)
+            let key = Key::parts(&[reference, sealed]);
+            if let Some(known) = instance.opened.borrow().recall(&key, now) {
+                return Ok(known);
+            }
+            Session::open_record_until(sealed, record.clone(), limits, *renewed_at, now)
+                .map(|opened| remember(&key, opened, sealed.len(), instance, now))
         }
         None => {
             let sealed = cookies.session().ok_or(Error::NoCredential)?;
@@ -99,20 +101,50 @@ pub(crate) async fn peek(
                 return Ok(known);
             }
             let opened = Session::open_until(&sealed, &instance.ring, limits, now);
-            opened.map(|(session, until)| {
-                let session = Rc::new(session);
-                // Names and numbers take room beside the texts.
-                let size = sealed.len().saturating_mul(2);
-                let mut known = instance.opened.borrow_mut();
-                known.remember(&key, Rc::clone(&session), size, until, now);
-                session
-            })
+            opened.map(|opened| remember(&key, opened, sealed.len(), instance, now))
         }
     };
     opened.map_err(|error| match error {
         SessionError::Expired => Error::SessionExpired,
         SessionError::Unreadable => Error::NoCredential,
     })
+}
+
+/// Remembers a session that was opened, and until when it would be again.
+fn remember(
+    key: &Key<'_>,
+    (session, until): (Session, UnixTime),
+    sealed_bytes: usize,
+    instance: &Instance,
+    now: UnixTime,
+) -> Rc<Session> {
+    let session = Rc::new(session);
+    // Names and numbers take room beside the texts.
+    let size = sealed_bytes.saturating_mul(2);
+    let mut known = instance.opened.borrow_mut();
+    known.remember(key, Rc::clone(&session), size, until, now);
+    session
+}
+
+/// Where the session of a reference is, and when it was last used.
+fn refers_to(
+    reference: &str,
+    instance: &Instance,
+    now: UnixTime,
+) -> Result<Rc<(Record, UnixTime)>, Error> {
+    let key = Key::Sealed(reference);
+    if let Some(known) = instance.references.borrow().recall(&key, now) {
+        return Ok(known);
+    }
+    let opened = Record::open_until(reference, &instance.ring, now);
+    let (record, renewed_at, until) = opened.map_err(|error| match error {
+        SealError::Expired => Error::SessionExpired,
+        _ => Error::NoCredential,
+    })?;
+    let referred = Rc::new((record, renewed_at));
+    let mut known = instance.references.borrow_mut();
+    known.remember(&key, Rc::clone(&referred), reference.len(), until, now);
+    Ok(referred)
 }
 
 /// Saves a session, a new one or one whose content changed; returns the `Set-Cookie` values.

@@ -296,11 +296,28 @@ impl Session {
         renewed_at: UnixTime,
         now: UnixTime,
     ) -> Result<Self, SessionError> {
+        Self::open_record_until(sealed, record, limits, renewed_at, now).map(|(session, _)| session)
+    }
+
+    /// The same, with the time until which both open: for who remembers it.
+    ///
+    /// # Errors
+    /// [`SessionError`].
+    pub fn open_record_until(
+        sealed: &str,
+        record: Record,
+        limits: &SessionLimits,
+        renewed_at: UnixTime,
+        now: UnixTime,
+    ) -> Result<(Self, UnixTime), SessionError> {
         let ring = record.ring().map_err(|_| SessionError::Unreadable)?;
-        let (mut session, _) = Self::open_for(Purpose::SessionRecord, sealed, &ring, now)?;
+        let opened = Self::open_for(Purpose::SessionRecord, sealed, &ring, now);
+        let (mut session, sealed_until) = opened?;
         session.renewed_at = renewed_at;
         session.record = Some(record);
-        session.within(limits, now)
+        let session = session.within(limits, now)?;
+        let until = session.ends_at(limits, session.renewed_at);
+        Ok((session, until.min(sealed_until)))
     }
 
     fn open_for(

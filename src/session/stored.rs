@@ -108,11 +108,25 @@ impl Record {
         ring: &KeyRing,
         now: UnixTime,
     ) -> Result<(Self, UnixTime), SealError> {
-        let wire: Wire = ring.open_at(Purpose::SessionReference, reference, now)?;
+        let (record, renewed_at, _) = Self::open_until(reference, ring, now)?;
+        Ok((record, renewed_at))
+    }
+
+    /// The same, with the time until which the very same reference opens: for who remembers it.
+    ///
+    /// # Errors
+    /// [`SealError`].
+    pub fn open_until(
+        reference: &str,
+        ring: &KeyRing,
+        now: UnixTime,
+    ) -> Result<(Self, UnixTime, UnixTime), SealError> {
+        let (wire, until): (Wire, UnixTime) =
+            ring.open_with_expiry(Purpose::SessionReference, reference, now)?;
         let record = Record {
             id: wire.i,
             key: Secret::new(wire.k),
         };
-        Ok((record, wire.t))
+        Ok((record, wire.t, until))
     }
 }

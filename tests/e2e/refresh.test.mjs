@@ -142,7 +142,7 @@ describe('one machine', () => {
 });
 
 describe('two machines on one Redis', () => {
-  const ROUNDS = 10;
+  const ROUNDS = 20;
   let app, twin, server, stop;
   before(async () => ({ app, twin, server, stop } = await twoMachines()));
   after(() => stop());

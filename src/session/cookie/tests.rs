@@ -189,6 +189,20 @@ fn only_the_cookies_of_others_go_to_the_upstream() {
 }
 
 #[test]
+fn the_first_of_a_byte_is_found_wherever_it_is() {
+    for length in 0..40 {
+        for filling in [0, b';' - 1, b';' + 1, b';' ^ 0x80, 0xff] {
+            let mut line = vec![filling; length];
+            assert_eq!(position(b';', &line), None, "{line:?}");
+            for at in (0..length).rev() {
+                line[at] = b';';
+                assert_eq!(position(b';', &line), Some(at), "{line:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn arbitrary_bytes_do_no_harm() {
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = move || {

@@ -192,6 +192,29 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_goes_on_for_nobody_has_neither_body_nor_length() {
+        let config = Config::parse(
+            "public_url = \"https://app.example\"\n[upstreams.api]\nurl = \"https://api.example\"\n\
+             [[routes]]\npath = \"/*\"\naccess = \"public\"\nupstream = \"api\"\n",
+        );
+        let config = config.expect("config");
+        let fields = [("content-length", "3"), ("x-kept", "1")];
+        let fields = fields.map(|(name, value)| (name.to_owned(), value.as_bytes().to_owned()));
+        let head = Head::new(Method::OPTIONS, "/x", fields.to_vec()).expect("head");
+        let path = CheckedPath::parse("/x").expect("path");
+        let route = config.route(0).expect("route");
+        let plan =
+            |caller| Forward::new(&head, &path, route, caller, Vec::new(), &config).expect("plan");
+        let has = |plan: &Forward<'_>, name: &str| plan.fields.iter().any(|(n, _)| n == name);
+        let of_nobody = plan(Caller::Nobody);
+        assert_eq!(of_nobody.body, Body::None);
+        assert!(!has(&of_nobody, "content-length") && has(&of_nobody, "x-kept"));
+        let of_anybody = plan(Caller::Anybody);
+        assert_eq!(of_anybody.body, Body::Stream);
+        assert!(has(&of_anybody, "content-length") && has(&of_anybody, "x-kept"));
+    }
+
+    #[test]
     fn a_length_in_doubt_is_refused() {
         let length = |text| ("content-length", text);
         let refused = Err(BodyError::Framing);

@@ -159,6 +159,12 @@ fn one_bad_key_does_not_drop_the_set() {
         }
     }
     assert!(set(&[json!({}), json!(3)]).is_empty());
+    // One that looks like a key until it is computed with.
+    let off = laid(
+        &good,
+        &json!({ "x": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" }),
+    );
+    assert!(set(std::slice::from_ref(&off)).is_empty() && !set(&[off, good]).is_empty());
 }
 
 #[test]

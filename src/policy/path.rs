@@ -229,18 +229,12 @@ mod tests {
 
     #[test]
     fn a_plain_path_is_one_that_the_checks_let_pass() {
-        let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
-        let mut next = move || {
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
-            seed
-        };
+        let random = crate::testing::SeededRandom::new(1);
         let alphabet = b"aZ09-_~//.%;\\2fF5c";
         let mut plain = 0;
         for _ in 0..50_000 {
-            let rest: String = (0..next() % 9)
-                .map(|_| char::from(alphabet[next() as usize % alphabet.len()]))
+            let rest: String = (0..random.below(9))
+                .map(|_| char::from(alphabet[random.below(alphabet.len())]))
                 .collect();
             if is_plain(&rest) {
                 plain += 1;

@@ -107,6 +107,40 @@ fn the_cookie_is_a_reference_and_a_copy_of_the_store_reads_nothing() {
 }
 
 #[test]
+fn what_is_remembered_of_a_session_is_of_its_reference_and_its_record() {
+    // Another record under the same reference is not the one that was opened.
+    let app = stored();
+    app.log_in();
+    passes(&app);
+    let key = records(&app).remove(0);
+    let changed = |value: &mut Vec<u8>| {
+        if let Some(last) = value.last_mut() {
+            *last = if *last == b'A' { b'Q' } else { b'A' };
+        }
+    };
+    app.world.key_value.tamper(|name, value| {
+        if name == key {
+            changed(value);
+        }
+    });
+    assert_eq!(code(&get(&app, "/invoices")), Some("no_credential"));
+
+    // A renewed reference to the same record says when the session was used last.
+    let app = stored();
+    app.log_in();
+    passes(&app);
+    app.world.clock.advance(7_201);
+    let former = cookie(&app);
+    get(&app, "/invoices");
+    let renewed = cookie(&app);
+    assert_ne!(former, renewed, "due for renewal");
+    for _ in 0..2 {
+        get(&app, "/invoices");
+        assert_eq!(cookie(&app), renewed, "and not again");
+    }
+}
+
+#[test]
 fn who_can_write_into_the_store_makes_no_session_and_changes_none() {
     let app = stored();
     app.log_in();

@@ -7,6 +7,8 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
+use zeroize::Zeroizing;
+
 use crate::time::UnixTime;
 
 const MAX_ENTRIES: usize = 4_096;
@@ -24,7 +26,8 @@ pub(crate) struct Memory<V> {
 }
 
 struct Entry<V> {
-    about: Box<[u8]>,
+    /// Tokens among them.
+    about: Zeroizing<Box<[u8]>>,
     value: V,
     size: usize,
     until: UnixTime,
@@ -126,7 +129,7 @@ impl<V: Clone> Memory<V> {
             self.bytes = 0;
         }
         let entry = Entry {
-            about: about.into(),
+            about: Zeroizing::new(about.into()),
             value,
             size,
             until,

@@ -237,8 +237,17 @@ fn without_store_or_tokens_signatures_are_verified() {
     let machine = gate.app.machine();
     assert_eq!(gate.judged(&machine, &token), (None, 1));
     gate.app.world.key_value.set_broken(true);
-    let other = gate.token(|claims| claims["jti"] = json!("2"));
-    assert_eq!(gate.judged(&machine, &other), (None, 1));
+    let store = &gate.app.world.key_value;
+    let reads = |number: u32| {
+        let other = gate.token(|claims| claims["jti"] = json!(number.to_string()));
+        let before = store.gets();
+        assert_eq!(gate.judged(&machine, &other), (None, 1));
+        store.gets() - before
+    };
+    // It is not asked again for a minute: it may take its time to fail.
+    assert_eq!([reads(2), reads(3)], [1, 0]);
+    gate.advance(60);
+    assert_eq!([reads(4), reads(5)], [1, 0]);
 
     // Nobody to enter it into the wheel: it is not written, and not tried for a minute.
     let gate = Gate::alone(|text| text);

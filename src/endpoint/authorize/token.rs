@@ -149,7 +149,7 @@ async fn verify(
         .await
         .map_err(Error::Discovery)?;
     // The signature may have been verified elsewhere; all the rest is judged here.
-    let voucher = Voucher::look(token, &issuer.issuer, instance, ports).await;
+    let voucher = Voucher::look(token, &issuer.issuer, instance, ports, now).await;
     let vouched = |key: &Jwk| voucher.is_good_for(key, instance, now);
     let verified = access_token::verify(jws, issuer, &keys, &vouched, now)
         .map_err(|refusal| refused_by_name(refusal, instance))?;

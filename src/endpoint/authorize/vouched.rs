@@ -24,15 +24,23 @@ use crate::url::Issuer;
 
 /// However long a token lives, its signature is verified that often: a mistake does not last.
 const LIFE: Lifetime = Lifetime::from_secs(3_600);
-/// After a voucher that could not be written, the next attempt of this instance waits.
+/// After a failure of the store, or of `tokens`, this instance goes without for so long: a store that
+/// takes its time to fail must not take that of every token.
 const PAUSE: Lifetime = Lifetime::from_secs(60);
 
 const TIME_BYTES: usize = 8;
 
-/// What an instance knows of writing vouchers.
+/// What an instance knows of the store, as far as vouchers go.
 #[derive(Default)]
 pub(crate) struct Vouchers {
     failed_at: Cell<Option<UnixTime>>,
+}
+
+impl Vouchers {
+    fn are_to_be_had(&self, instance: &Instance, now: UnixTime) -> bool {
+        let paused = self.failed_at.get().is_some_and(|at| now.since(at) < PAUSE);
+        instance.config.has_tokens && !paused
+    }
 }
 
 /// What the store says of one token.
@@ -52,13 +60,18 @@ impl<'t> Voucher<'t> {
         issuer: &'t Issuer,
         instance: &Instance,
         ports: Ports<'_>,
+        now: UnixTime,
     ) -> Self {
         let digest = Hash::hash(token.as_bytes());
-        let stored = match instance.config.has_tokens {
-            true => ports.key_value.get(&name(&digest)).await.ok().flatten(),
-            false => None,
+        let vouchers = &instance.vouchers;
+        let stored = match vouchers.are_to_be_had(instance, now) {
+            true => ports.key_value.get(&name(&digest)).await,
+            false => Ok(None),
         };
-        let stored = stored.and_then(|value| {
+        if stored.is_err() {
+            vouchers.failed_at.set(Some(now));
+        }
+        let stored = stored.ok().flatten().and_then(|value| {
             let (time, tag) = value.split_first_chunk::<TIME_BYTES>()?;
             let until = UnixTime::from_secs(u64::from_be_bytes(*time));
             Some((until, tag.to_vec()))
@@ -97,11 +110,7 @@ impl<'t> Voucher<'t> {
             return;
         };
         let vouchers = &instance.vouchers;
-        let paused = vouchers.failed_at.get();
-        if !instance.config.has_tokens
-            || paused.is_some_and(|at| now.since(at) < PAUSE)
-            || !self.is_due(now)
-        {
+        if !vouchers.are_to_be_had(instance, now) || !self.is_due(now) {
             return;
         }
         let until = expires_at.min(now.plus(LIFE));

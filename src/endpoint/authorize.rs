@@ -65,7 +65,7 @@ pub enum Decision<'i> {
 /// Who passes, and by what.
 struct Passage<'h> {
     permit: Permit,
-    session: Option<Held>,
+    session: Option<Held<'h>>,
     /// From the `Authorization` header.
     bearer: Option<BearerToken<'h>>,
 }
@@ -294,9 +294,9 @@ async fn by_session_alone<'h>(
     ports: Ports<'_>,
     now: UnixTime,
 ) -> Result<Passage<'h>, Error> {
-    let session = open_session(head, cookies_out, instance, ports, now).await?;
+    let (session, cookies) = open_session(head, cookies_out, instance, ports, now).await?;
     require_same_origin(head, route, instance)?;
-    let held = Held::open(session, false, head, cookies_out, instance, ports, now).await?;
+    let held = Held::open(session, cookies, false, cookies_out, instance, ports, now).await?;
     let leeway = leeway_of(&held.session, instance);
     let permit = decision::decide_session(&route.step_up, &held.session, leeway, held.now)
         .map_err(|_| Error::StepUp(asked(&route.step_up)))?;
@@ -336,13 +336,13 @@ async fn by_access_token<'h>(
             bearer: Some(token),
         });
     }
-    let session = open_session(head, cookies_out, instance, ports, now).await?;
+    let (session, cookies) = open_session(head, cookies_out, instance, ports, now).await?;
     require_same_origin(head, route, instance)?;
-    let mut held = Held::open(session, true, head, cookies_out, instance, ports, now).await?;
+    let mut held = Held::open(session, cookies, true, cookies_out, instance, ports, now).await?;
     let mut checked = check_session(&held, needs, instance, ports).await;
     if checked.as_ref().is_err_and(is_over)
         && held
-            .refresh(Patience::Wait, head, cookies_out, instance, ports)
+            .refresh(Patience::Wait, cookies_out, instance, ports)
             .await?
     {
         checked = check_session(&held, needs, instance, ports).await;
@@ -360,7 +360,7 @@ async fn by_access_token<'h>(
 
 /// The check of a session's access token.
 async fn check_session(
-    held: &Held,
+    held: &Held<'_>,
     needs: Needs<'_>,
     instance: &Instance,
     ports: Ports<'_>,
@@ -429,19 +429,21 @@ fn as_session_error(
     }
 }
 
-async fn open_session(
-    head: &Head,
+async fn open_session<'h>(
+    head: &'h Head,
     cookies_out: &mut Vec<HeaderValue>,
     instance: &Instance,
     ports: Ports<'_>,
     now: UnixTime,
-) -> Result<Rc<Session>, Error> {
-    let cookies = Cookies::of_lines(head.values("cookie"));
-    let opened = sessions::open(cookies, instance, ports, now).await;
-    opened.map_err(|none| {
-        cookies_out.extend(none.cookies);
-        none.error
-    })
+) -> Result<(Rc<Session>, Cookies<'h>), Error> {
+    let cookies = Cookies::of_lines(head.values("cookie"))?;
+    match sessions::open(&cookies, instance, ports, now).await {
+        Ok(session) => Ok((session, cookies)),
+        Err(none) => {
+            cookies_out.extend(none.cookies);
+            Err(none.error)
+        }
+    }
 }
 
 /// A cookie goes with requests that other sites cause: what changes something needs proof
@@ -475,12 +477,11 @@ fn forward<'i>(
         set_cookies.clone_from(&held.set_cookies);
         let limits = &instance.config.session;
         if held.session.needs_renewal(limits, held.now) && held.may_be_renewed() {
-            let present = Cookies::of_lines(head.values("cookie"))?;
-            set_cookies = sessions::renew(&held.session, &present, instance, held.now);
+            set_cookies = sessions::renew(&held.session, &held.cookies, instance, held.now);
         }
     }
     let caller = match &passage {
-        Some(passage) => Caller::Known(&passage.permit, held.map(|held| &*held.session)),
+        Some(passage) => Caller::Known(&passage.permit, held),
         None => Caller::Anybody,
     };
     let mut plan = Forward::new(head, path, route, caller, set_cookies, &instance.config)?;

@@ -27,7 +27,8 @@ pub async fn session(
     let mut stale = Vec::new();
     let answer = async {
         require_method(request.method(), "GET, HEAD")?;
-        let opened = sessions::open(Cookies::parse(request.headers()), instance, ports, now).await;
+        let cookies = Cookies::parse(request.headers())?;
+        let opened = sessions::open(&cookies, instance, ports, now).await;
         let session = opened.map_err(|none| {
             stale = none.cookies;
             none.error

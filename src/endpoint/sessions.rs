@@ -33,19 +33,14 @@ pub(crate) struct NoSession {
 ///
 /// # Errors
 /// [`Error::NoCredential`] when there is none or only a part of one, [`Error::SessionExpired`],
-/// [`Error::SessionRevoked`], [`Error::RevocationUnavailable`], [`Error::SessionStore`],
-/// [`Error::Cookie`].
+/// [`Error::SessionRevoked`], [`Error::RevocationUnavailable`], [`Error::SessionStore`].
 pub(crate) async fn open(
-    cookies: Result<Cookies<'_>, CookieError>,
+    cookies: &Cookies<'_>,
     instance: &Instance,
     ports: Ports<'_>,
     now: UnixTime,
 ) -> Result<Rc<Session>, NoSession> {
-    let cookies = cookies.map_err(|error| NoSession {
-        error: error.into(),
-        cookies: Vec::new(),
-    })?;
-    let opened = match peek(&cookies, instance, ports, now).await {
+    let opened = match peek(cookies, instance, ports, now).await {
         Ok(session) => revocation::check(&session, instance, ports)
             .await
             .map(|()| session),
@@ -56,7 +51,7 @@ pub(crate) async fn open(
         // nothing is known and everything stays.
         cookies: match error {
             Error::NoCredential | Error::SessionExpired | Error::SessionRevoked => {
-                clear_session(&cookies)
+                clear_session(cookies)
             }
             _ => Vec::new(),
         },
@@ -78,13 +73,14 @@ pub(crate) async fn peek(
     let limits = &instance.config.session;
     let opened = match cookies.reference() {
         Some(reference) => {
+            let reference = text(reference)?;
             let referred = refers_to(reference, instance, now)?;
             let (record, renewed_at) = &*referred;
             let sealed = ports.key_value.get(&record.key()).await;
             let sealed = sealed.map_err(|_| Error::SessionStore)?;
             // Deleted by a logout, or swept away after its end.
             let sealed = sealed.ok_or(Error::SessionExpired)?;
-            let sealed = std::str::from_utf8(&sealed).map_err(|_| Error::NoCredential)?;
+            let sealed = text(&sealed)?;
             let key = Key::parts(&[reference, sealed]);
             if let Some(known) = instance.opened.borrow().recall(&key, now) {
                 return Ok(known);
@@ -100,7 +96,7 @@ pub(crate) async fn peek(
             if let Some(known) = instance.opened.borrow().recall(&key, now) {
                 return Ok(known);
             }
-            let opened = Session::open_until(&sealed, &instance.ring, limits, now);
+            let opened = Session::open_until(text(&sealed)?, &instance.ring, limits, now);
             opened.map(|opened| remember(&key, opened, sealed.len(), instance, now))
         }
     };
@@ -108,6 +104,11 @@ pub(crate) async fn peek(
         SessionError::Expired => Error::SessionExpired,
         SessionError::Unreadable => Error::NoCredential,
     })
+}
+
+/// What is sealed is text.
+fn text(sealed: &[u8]) -> Result<&str, Error> {
+    std::str::from_utf8(sealed).map_err(|_| Error::NoCredential)
 }
 
 /// Remembers a session that was opened, and until when it would be again.
@@ -132,7 +133,7 @@ fn refers_to(
     instance: &Instance,
     now: UnixTime,
 ) -> Result<Rc<(Record, UnixTime)>, Error> {
-    let key = Key::Sealed(reference);
+    let key = Key::Sealed(reference.as_bytes());
     if let Some(known) = instance.references.borrow().recall(&key, now) {
         return Ok(known);
     }

@@ -50,10 +50,14 @@ pub enum CookieError {
     SessionTooLarge,
 }
 
-/// The cookies of one request that are airside's own.
+/// The cookies of one request: airside's own, and those of others.
+///
+/// Every byte is looked at once. That a value is text is for who reads it: a session that was
+/// opened before is recognised by its bytes.
 #[derive(Clone, Default)]
 pub struct Cookies<'h> {
-    own: Vec<(&'h str, &'h str)>,
+    own: Vec<(&'h str, &'h [u8])>,
+    others: Vec<&'h [u8]>,
 }
 
 impl std::fmt::Debug for Cookies<'_> {
@@ -69,21 +73,26 @@ pub fn is_own(name: &str) -> bool {
     name.starts_with(SESSION_COOKIE)
 }
 
-/// The cookies of one header line, each with its name.
-fn pairs(line: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+/// The cookies of one header line, without what is around them.
+fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(line);
-    std::iter::from_fn(move || {
+    let pairs = std::iter::from_fn(move || {
         let line = rest?;
         let (pair, after) = match position(b';', line) {
             Some(at) => (line.get(..at)?, line.get(at + 1..)),
             None => (line, None),
         };
         rest = after;
-        let pair = pair.trim_ascii();
-        // What has no `=` is a value without a name.
-        let name = position(b'=', pair).and_then(|at| pair.get(..at));
-        Some((name.unwrap_or_default().trim_ascii(), pair))
-    })
+        Some(pair.trim_ascii())
+    });
+    pairs.filter(|pair| !pair.is_empty())
+}
+
+/// True for a cookie of airside's own, and for one without a name that may look like one: no
+/// upstream sees either.
+fn is_own_pair(pair: &[u8]) -> bool {
+    let start = pair.strip_prefix(b"=").unwrap_or(pair).trim_ascii_start();
+    start.starts_with(SESSION_COOKIE.as_bytes())
 }
 
 impl<'h> Cookies<'h> {
@@ -100,30 +109,31 @@ impl<'h> Cookies<'h> {
     /// # Errors
     /// [`CookieError::Duplicate`] or [`CookieError::HeaderTooLarge`].
     pub fn of_lines(lines: impl Iterator<Item = &'h [u8]>) -> Result<Self, CookieError> {
-        let mut own: Vec<(&str, &str)> = Vec::new();
+        let mut cookies = Cookies::default();
         let mut bytes = 0_usize;
         for line in lines {
             bytes = bytes.saturating_add(line.len());
             if bytes > MAX_COOKIE_BYTES {
                 return Err(CookieError::HeaderTooLarge);
             }
-            for (name, pair) in pairs(line) {
-                if !name.starts_with(SESSION_COOKIE.as_bytes()) {
+            for pair in pairs(line) {
+                if !is_own_pair(pair) {
+                    cookies.others.push(pair);
                     continue;
                 }
-                let Some((name, value)) = text(name, pair) else {
+                let Some((name, value)) = named(pair) else {
                     continue;
                 };
-                if own.iter().any(|(known, _)| *known == name) {
+                if cookies.value(name).is_some() {
                     return Err(CookieError::Duplicate);
                 }
-                own.push((name, value));
+                cookies.own.push((name, value));
             }
         }
-        Ok(Cookies { own })
+        Ok(cookies)
     }
 
-    fn value(&self, name: &str) -> Option<&'h str> {
+    fn value(&self, name: &str) -> Option<&'h [u8]> {
         self.own
             .iter()
             .find(|(known, _)| *known == name)
@@ -131,22 +141,28 @@ impl<'h> Cookies<'h> {
     }
 
     /// The sealed session; `None` when there is none or a chunk is missing.
-    pub fn session(&self) -> Option<Cow<'h, str>> {
-        let (count, first) = self.value(SESSION_COOKIE)?.split_once('~')?;
-        let count: usize = match count.as_bytes() {
-            [digit @ b'1'..=b'8'] => usize::from(digit - b'0'),
-            _ => return None,
+    pub fn session(&self) -> Option<Cow<'h, [u8]>> {
+        let [digit @ b'1'..=b'8', b'~', first @ ..] = self.value(SESSION_COOKIE)? else {
+            return None;
         };
         let mut sealed = Cow::Borrowed(first);
-        for index in 1..count {
-            sealed.to_mut().push_str(self.value(&chunk_name(index))?);
+        for index in 1..usize::from(digit - b'0') {
+            let chunk = self.value(&chunk_name(index))?;
+            sealed.to_mut().extend_from_slice(chunk);
         }
         Some(sealed)
     }
 
     /// The sealed reference to a session in the key-value store.
-    pub fn reference(&self) -> Option<&'h str> {
-        self.value(SESSION_COOKIE)?.strip_prefix(REFERENCE)
+    pub fn reference(&self) -> Option<&'h [u8]> {
+        self.value(SESSION_COOKIE)?
+            .strip_prefix(REFERENCE.as_bytes())
+    }
+
+    /// The cookies of others, for the upstream; `None` when there is none. They keep their bytes
+    /// and their order.
+    pub fn of_others(&self) -> Option<Vec<u8>> {
+        joined(&self.others)
     }
 
     /// True when any part of a session cookie is there, readable or not.
@@ -166,24 +182,34 @@ impl<'h> Cookies<'h> {
         self.own
             .iter()
             .filter(|(name, _)| name.starts_with(TRANSACTION_PREFIX))
-            .map(|(name, value)| (*name, *value))
+            .filter_map(|(name, value)| Some((*name, text(value)?)))
     }
 }
 
-/// Where the first `byte` is. Eight at a time: a session is some thousand bytes, and every request
-/// with one is searched.
+/// Where the first `byte` is. By words: a session is some thousand bytes, and every request with
+/// one is searched.
 fn position(byte: u8, line: &[u8]) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = ONES << 7;
     let wanted = u64::from_ne_bytes([byte; 8]);
-    let (words, _) = line.as_chunks::<8>();
+    let differ = |word: &[u8; 8]| u64::from_ne_bytes(*word) ^ wanted;
+    let less = |word: &[u8; 8]| differ(word).wrapping_sub(ONES);
     let mut start = 0;
-    for word in words {
-        let differ = u64::from_ne_bytes(*word) ^ wanted;
-        // Not zero if and only if some byte of `differ` is.
-        if differ.wrapping_sub(ONES) & !differ & (ONES << 7) != 0 {
-            break;
-        }
+    let mut rest = line.as_chunks::<8>().0;
+    // Where `byte` is, `differ` is zero, and one less than that has the high bit. Four words at a
+    // time have none, as long as there is neither `byte` nor anything but ASCII.
+    while let [a, b, c, d, after @ ..] = rest
+        && (less(a) | less(b) | less(c) | less(d)) & HIGH == 0
+    {
+        start += 32;
+        rest = after;
+    }
+    // The same of one word, whatever is in it: a byte that had the high bit before does not count.
+    while let [word, after @ ..] = rest
+        && less(word) & !differ(word) & HIGH == 0
+    {
         start += 8;
+        rest = after;
     }
     let rest = line.get(start..)?.iter();
     rest.enumerate()
@@ -191,11 +217,15 @@ fn position(byte: u8, line: &[u8]) -> Option<usize> {
         .map(|(at, _)| start + at)
 }
 
-/// Name and value of a cookie that is text.
-fn text<'h>(name: &'h [u8], pair: &'h [u8]) -> Option<(&'h str, &'h str)> {
-    let value = position(b'=', pair).and_then(|at| pair.get(at + 1..))?;
-    let text = |bytes: &'h [u8]| std::str::from_utf8(bytes).ok();
-    Some((text(name)?, text(value.trim_ascii())?))
+/// Name and value of a cookie that has a name, and one that is text.
+fn named(pair: &[u8]) -> Option<(&str, &[u8])> {
+    let at = position(b'=', pair).filter(|at| *at > 0)?;
+    let name = text(pair.get(..at)?.trim_ascii())?;
+    Some((name, pair.get(at + 1..)?.trim_ascii()))
+}
+
+fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
 }
 
 fn chunk_name(index: usize) -> String {
@@ -292,22 +322,15 @@ pub fn delete_cookie(name: &str) -> Option<HeaderValue> {
     set_cookie(name, "", Lifetime::default())
 }
 
-/// The cookies of those lines without airside's own, for the upstream; `None` when none is left.
-/// Cookies of others keep their bytes and their order.
+/// The cookies of those lines without airside's own, as [`Cookies::of_others`], for requests
+/// whose own are not read: there may be too many of them, or the same one twice.
 pub fn without_own<'h>(lines: impl Iterator<Item = &'h [u8]>) -> Option<Vec<u8>> {
-    let mut kept: Vec<u8> = Vec::new();
-    for (_, pair) in lines.flat_map(pairs) {
-        // With or without a name: a cookie that has none may look like one that has.
-        let start = pair.strip_prefix(b"=").unwrap_or(pair).trim_ascii_start();
-        if pair.is_empty() || start.starts_with(SESSION_COOKIE.as_bytes()) {
-            continue;
-        }
-        if !kept.is_empty() {
-            kept.extend_from_slice(b"; ");
-        }
-        kept.extend_from_slice(pair);
-    }
-    (!kept.is_empty()).then_some(kept)
+    let others = lines.flat_map(pairs).filter(|pair| !is_own_pair(pair));
+    joined(&others.collect::<Vec<_>>())
+}
+
+fn joined(pairs: &[&[u8]]) -> Option<Vec<u8>> {
+    (!pairs.is_empty()).then(|| pairs.join(b"; ".as_slice()))
 }
 
 #[cfg(test)]

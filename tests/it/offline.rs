@@ -69,7 +69,8 @@ fn kept(app: &App) -> bool {
     let line = format!("__Host-airside={cookie}").parse().expect("line");
     let headers = HeaderMap::from_iter([(COOKIE, line)]);
     let cookies = Cookies::parse(&headers).expect("cookies");
-    let sealed = cookies.session().expect("sealed");
+    let sealed = String::from_utf8(cookies.session().expect("sealed").into_owned());
+    let sealed = sealed.expect("text");
     let limits = &app.instance.config.session;
     let session = Session::open(&sealed, &app.instance.ring, limits, app.world.now());
     session.expect("session").refresh_token.is_some()

@@ -253,8 +253,8 @@ impl Fleet {
         let sealed = Cookies::parse(&headers).expect("cookies").session();
         let machine = &self.machines[0];
         let limits = &machine.config.session;
-        let sealed = sealed.expect("a session");
-        Session::open(&sealed, &machine.ring, limits, self.world.now()).expect("opens")
+        let sealed = String::from_utf8(sealed.expect("a session").into_owned());
+        Session::open(&sealed.expect("text"), &machine.ring, limits, self.world.now()).expect("opens")
     }
 
     async fn request(&self, machine: usize, method: &str, path: &str, cookie: &str) -> Answer {

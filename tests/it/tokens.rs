@@ -246,7 +246,8 @@ fn session(app: &App) -> Session {
     let line = format!("__Host-airside={cookie}").parse().expect("line");
     let headers = HeaderMap::from_iter([(COOKIE, line)]);
     let cookies = Cookies::parse(&headers).expect("cookies");
-    let sealed = cookies.session().expect("sealed");
+    let sealed = String::from_utf8(cookies.session().expect("sealed").into_owned());
+    let sealed = sealed.expect("text");
     let limits = &app.instance.config.session;
     Session::open(&sealed, &app.instance.ring, limits, app.world.now()).expect("open")
 }

@@ -16,11 +16,11 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::config::{Config, Identity, IdentityHeaders};
 use crate::endpoint::authorize::headers::names::{is, is_among, named_by_connection};
+use crate::endpoint::authorize::refresh::Held;
 use crate::endpoint::authorize::{Field, Head};
 use crate::error::Error;
 use crate::policy::Permit;
 use crate::policy::decision::SubjectType;
-use crate::session::Session;
 use crate::session::cookie::without_own;
 
 /// On whose behalf a request goes to the upstream.
@@ -31,7 +31,7 @@ pub(super) enum Caller<'a> {
     /// Nobody: a preflight that is passed on. No credential of any kind goes with it.
     Nobody,
     /// Whom the permit names; the session is there when it came by one.
-    Known(&'a Permit, Option<&'a Session>),
+    Known(&'a Permit, Option<&'a Held<'a>>),
 }
 
 /// The headers for the upstream.
@@ -55,14 +55,17 @@ pub(super) fn request(
             fields.push((name.clone(), value));
         }
     }
-    if !matches!(caller, Caller::Nobody)
-        && let Some(cookie) = without_own(head.values("cookie"))
-    {
+    let cookie = match caller {
+        Caller::Nobody => None,
+        Caller::Known(_, Some(held)) => held.cookies.of_others(),
+        Caller::Anybody | Caller::Known(_, None) => without_own(head.values("cookie")),
+    };
+    if let Some(cookie) = cookie {
         fields.push(("cookie".to_owned(), cookie));
     }
     forwarded::write(&mut fields, head, config)?;
-    if let Caller::Known(permit, session) = caller {
-        identity(&mut fields, permit, session, names)?;
+    if let Caller::Known(permit, held) = caller {
+        identity(&mut fields, permit, held, names)?;
     }
     Ok(fields)
 }
@@ -70,7 +73,7 @@ pub(super) fn request(
 fn identity(
     fields: &mut Vec<Field>,
     permit: &Permit,
-    session: Option<&Session>,
+    held: Option<&Held<'_>>,
     names: &IdentityHeaders,
 ) -> Result<(), Error> {
     let mut tell = |identity, value: Option<&str>| match (names.name(identity), value) {
@@ -88,10 +91,9 @@ fn identity(
     tell(Identity::Scope, permit.scope())?;
     // Name and e-mail, only when session and permit speak of the same person, and an e-mail only
     // when the provider verified it.
-    let same = |session: &&Session| {
+    let Some(session) = held.map(|held| &held.session).filter(|session| {
         session.subject == permit.subject() && session.issuer == permit.issuer()
-    };
-    let Some(session) = session.filter(same) else {
+    }) else {
         return Ok(());
     };
     let text = |claim: &str| {

@@ -2,10 +2,10 @@
 //! `tokens`.
 //!
 //! Found by the whole of what it is about, so that nothing is ever taken for another thing, at
-//! the price of a short hash with a key of this instance and one comparison.
+//! the price of a short hash and one comparison.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 
 use zeroize::Zeroizing;
 
@@ -15,11 +15,11 @@ const MAX_ENTRIES: usize = 4_096;
 const MAX_BYTES: usize = 1024 * 1024;
 
 /// Of a sealed or signed text, that much of its end is hashed.
-const SEALED_END_BYTES: usize = 64;
+const SEALED_END_BYTES: usize = 32;
 
 /// Values by what they are about: at most 4,096, and about 1 MiB or as many bytes as was said.
 pub(crate) struct Memory<V> {
-    entries: HashMap<u64, Entry<V>>,
+    entries: HashMap<u64, Entry<V>, BuildHasherDefault<Hashed>>,
     hasher: RandomState,
     bytes: usize,
     max_bytes: usize,
@@ -45,8 +45,9 @@ pub(crate) enum Key<'t> {
     Parts(Vec<u8>),
     /// A text that ends in its own signature or authentication tag: two that end alike are one,
     /// or one of them is forged and was never remembered. The end is enough to hash; what is
-    /// compared is the whole.
-    Sealed(&'t str),
+    /// compared is the whole. Nobody chooses the end of what he did not seal: its hash needs no
+    /// key.
+    Sealed(&'t [u8]),
 }
 
 impl<'t> Key<'t> {
@@ -63,20 +64,42 @@ impl<'t> Key<'t> {
     fn about(&self) -> &[u8] {
         match self {
             Key::Parts(about) => about,
-            Key::Sealed(text) => text.as_bytes(),
+            Key::Sealed(text) => text,
         }
     }
 
     fn hash(&self, hasher: &RandomState) -> u64 {
-        let about = self.about();
-        let hashed = match self {
-            Key::Parts(_) => about,
-            Key::Sealed(_) => {
-                let start = about.len().saturating_sub(SEALED_END_BYTES);
-                about.get(start..).unwrap_or_default()
+        match self {
+            Key::Parts(about) => hasher.hash_one(about),
+            Key::Sealed(text) => {
+                // What is shorter was sealed by nobody.
+                let end = text.last_chunk().unwrap_or(&[0; SEALED_END_BYTES]);
+                let words = end.as_chunks::<8>().0.iter();
+                // A product has the more of all bits the higher they are; the table looks at both
+                // ends.
+                words.fold(0, |hash, word| {
+                    (hash ^ u64::from_ne_bytes(*word))
+                        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                        .rotate_left(32)
+                })
             }
-        };
-        hasher.hash_one(hashed)
+        }
+    }
+}
+
+/// What is a hash already.
+#[derive(Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, _: &[u8]) {}
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 
@@ -84,7 +107,7 @@ impl<V> Memory<V> {
     /// One that takes about `max_bytes`.
     pub(crate) fn of(max_bytes: usize) -> Self {
         Memory {
-            entries: HashMap::new(),
+            entries: HashMap::default(),
             hasher: RandomState::new(),
             bytes: 0,
             max_bytes,
@@ -144,21 +167,34 @@ impl<V: Clone> Memory<V> {
 
 /// Whether both are the same, in a time that depends on their length alone: how much of a token
 /// somebody has right is not to be measured. By words, for it is on the way of every request.
-fn same(a: &[u8], b: &[u8]) -> bool {
-    let (words, rest) = a.as_chunks::<8>();
-    let (others, other_rest) = b.as_chunks::<8>();
-    let words = words.iter().zip(others);
-    let rest = rest.iter().zip(other_rest);
-    let differ = words.fold(0, |differ, (a, b)| {
-        differ | (u64::from_ne_bytes(*a) ^ u64::from_ne_bytes(*b))
-    });
-    let differ = rest.fold(differ, |differ, (a, b)| differ | u64::from(a ^ b));
-    a.len() == b.len() && differ == 0
+pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    let (mut words, rest) = a.as_chunks::<8>();
+    let (mut others, other_rest) = b.as_chunks::<8>();
+    let unlike = |a: &[u8; 8], b: &[u8; 8]| u64::from_ne_bytes(*a) ^ u64::from_ne_bytes(*b);
+    let mut differ = 0;
+    // Four at a time.
+    while let ([a, b, c, d, after @ ..], [e, f, g, h, others_after @ ..]) = (words, others) {
+        differ |= unlike(a, e) | unlike(b, f) | unlike(c, g) | unlike(d, h);
+        (words, others) = (after, others_after);
+    }
+    for (a, b) in words.iter().zip(others) {
+        differ |= unlike(a, b);
+    }
+    for (a, b) in rest.iter().zip(other_rest) {
+        differ |= u64::from(a ^ b);
+    }
+    differ == 0
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
+
+    use crate::encoding::base64url_encode;
 
     fn at(seconds: u64) -> UnixTime {
         UnixTime::from_secs(seconds)
@@ -195,27 +231,50 @@ mod tests {
     fn a_sealed_text_is_known_as_a_whole() {
         let end = "e".repeat(SEALED_END_BYTES);
         let (text, forged) = (format!("head.body.{end}"), format!("head.bodY.{end}"));
+        fn sealed(text: &str) -> Key<'_> {
+            Key::Sealed(text.as_bytes())
+        }
         let mut memory = Memory::default();
-        memory.remember(&Key::Sealed(&text), 1, 0, at(30), at(0));
-        assert_eq!(memory.recall(&Key::Sealed(&text), at(0)), Some(1));
+        memory.remember(&sealed(&text), 1, 0, at(30), at(0));
+        assert_eq!(memory.recall(&sealed(&text), at(0)), Some(1));
         for other in [forged.as_str(), &end, "", &format!(" {text}"), "head.body."] {
-            assert_eq!(memory.recall(&Key::Sealed(other), at(0)), None, "{other}");
+            assert_eq!(memory.recall(&sealed(other), at(0)), None, "{other}");
         }
         // One that ends alike takes the place, and is not taken for the other either.
-        memory.remember(&Key::Sealed(&forged), 2, 0, at(30), at(0));
-        assert_eq!(memory.recall(&Key::Sealed(&text), at(0)), None);
-        assert_eq!(memory.recall(&Key::Sealed(&forged), at(0)), Some(2));
+        memory.remember(&sealed(&forged), 2, 0, at(30), at(0));
+        assert_eq!(memory.recall(&sealed(&text), at(0)), None);
+        assert_eq!(memory.recall(&sealed(&forged), at(0)), Some(2));
         assert_eq!(memory.entries.len(), 1);
     }
 
     #[test]
+    fn sealed_texts_are_spread_over_the_table() {
+        let hasher = RandomState::new();
+        let mut hashes = HashSet::new();
+        let mut ends = HashSet::new();
+        for number in 0..4_096_u64 {
+            let tag = base64url_encode(&hmac_sha256::Hash::hash(&number.to_be_bytes()));
+            let hash = Key::Sealed(tag.as_bytes()).hash(&hasher);
+            hashes.insert(hash);
+            // The table chooses the place by the low bits, and compares the seven highest.
+            ends.insert((hash & 0xff, hash >> 57));
+        }
+        assert_eq!(hashes.len(), 4_096);
+        // Of 2^15 combinations, 4,096 that are chosen by chance hit about 3,850.
+        assert!(ends.len() > 3_700, "{}", ends.len());
+    }
+
+    #[test]
     fn one_byte_anywhere_makes_a_difference() {
-        let text: Vec<u8> = (0..43).collect();
+        let text: Vec<u8> = (0..107).collect();
         assert!(same(&text, &text.clone()) && same(&[], &[]));
         for at in 0..text.len() {
-            let mut other = text.clone();
-            other[at] ^= 0x80;
-            assert!(!same(&text, &other), "{at}");
+            assert!(same(&text[..at], &text.clone()[..at]), "{at}");
+            for bit in [0x01, 0x80] {
+                let mut other = text.clone();
+                other[at] ^= bit;
+                assert!(!same(&text, &other), "{at}");
+            }
             assert!(!same(&text, &text[..at]), "{at}");
             assert!(!same(&text[..at], &text), "{at}");
         }

@@ -5,7 +5,6 @@ use std::rc::Rc;
 
 use http::HeaderValue;
 
-use crate::endpoint::authorize::Head;
 use crate::endpoint::instance::Instance;
 use crate::endpoint::{sessions, tokens};
 use crate::error::{Error, RefreshError};
@@ -16,8 +15,10 @@ use crate::session::{Cookies, Session};
 use crate::time::UnixTime;
 
 /// A session and what became of its refresh.
-pub(super) struct Held {
+pub(super) struct Held<'h> {
     pub(super) session: Rc<Session>,
+    /// The request's.
+    pub(super) cookies: Cookies<'h>,
     /// `Set-Cookie` values with the refreshed session.
     pub(super) set_cookies: Vec<HeaderValue>,
     /// A refresh takes its time: the time after it.
@@ -27,7 +28,7 @@ pub(super) struct Held {
     tried: bool,
 }
 
-impl Held {
+impl<'h> Held<'h> {
     /// `session`, refreshed when that is due by `expires_in`. Who needs its token waits when
     /// the token is over; else one request refreshes it and the others go on with what they
     /// have.
@@ -36,8 +37,8 @@ impl Held {
     /// As [`Held::refresh`].
     pub(super) async fn open(
         session: Rc<Session>,
+        cookies: Cookies<'h>,
         needs_token: bool,
-        head: &Head,
         cookies_out: &mut Vec<HeaderValue>,
         instance: &Instance,
         ports: Ports<'_>,
@@ -45,6 +46,7 @@ impl Held {
     ) -> Result<Self, Error> {
         let mut held = Held {
             session,
+            cookies,
             set_cookies: Vec::new(),
             now,
             failed: None,
@@ -57,7 +59,7 @@ impl Held {
                 true => Patience::Wait,
                 false => Patience::Hurry,
             };
-            held.refresh(patience, head, cookies_out, instance, ports)
+            held.refresh(patience, cookies_out, instance, ports)
                 .await?;
         }
         Ok(held)
@@ -74,7 +76,6 @@ impl Held {
     pub(super) async fn refresh(
         &mut self,
         patience: Patience,
-        head: &Head,
         cookies_out: &mut Vec<HeaderValue>,
         instance: &Instance,
         ports: Ports<'_>,
@@ -88,19 +89,18 @@ impl Held {
         self.tried = true;
         let refreshed = tokens::refresh(&self.session, patience, instance, ports).await;
         self.now = ports.clock.now();
-        let present = Cookies::of_lines(head.values("cookie"))?;
         match refreshed {
             Ok(mut session) => {
                 // It stays where it is.
                 session.record.clone_from(&self.session.record);
                 self.session = Rc::new(session);
-                let saved = sessions::save(&self.session, &present, instance, ports, self.now);
+                let saved = sessions::save(&self.session, &self.cookies, instance, ports, self.now);
                 self.set_cookies = saved.await?;
                 cookies_out.extend(self.set_cookies.iter().cloned());
                 Ok(true)
             }
             Err(error @ Error::Refresh(RefreshError::Ended)) => {
-                cookies_out.extend(clear_session(&present));
+                cookies_out.extend(clear_session(&self.cookies));
                 Err(error)
             }
             Err(error) => {

@@ -40,7 +40,7 @@ pub(super) fn recall(
         .verified
         .borrow()
         .0
-        .recall(&Key::Sealed(text), now)?;
+        .recall(&Key::Sealed(text.as_bytes()), now)?;
     let in_force = discovery::keys_in_force(known.token.issuer(), instance, now)?;
     (in_force == known.keys_fetched_at).then_some(known.token)
 }
@@ -60,7 +60,11 @@ pub(super) fn remember(
             token: Rc::clone(&token),
             keys_fetched_at,
         };
-        let (key, size, until) = (Key::Sealed(text), token.size(), token.expires_at());
+        let (key, size, until) = (
+            Key::Sealed(text.as_bytes()),
+            token.size(),
+            token.expires_at(),
+        );
         let mut verified = instance.verified.borrow_mut();
         verified.0.remember(&key, known, size, until, now);
     }

@@ -44,7 +44,7 @@ fn a_session_survives_chunking() {
         let cookies = Cookies::parse(&headers).expect("cookies");
         assert_eq!(
             cookies.session().as_deref(),
-            Some(sealed.as_str()),
+            Some(sealed.as_bytes()),
             "{size}"
         );
     }
@@ -82,7 +82,7 @@ fn a_missing_stale_or_odd_chunk_is_no_session() {
         Cookies::parse(&headers(&[line]))
             .expect("cookies")
             .session()
-            .map(Cow::into_owned)
+            .map(|sealed| String::from_utf8(sealed.into_owned()).expect("text"))
     };
     assert_eq!(
         session("__Host-airside=2~a; __Host-airside.1=b"),
@@ -106,6 +106,10 @@ fn a_missing_stale_or_odd_chunk_is_no_session() {
         "__Host-airside=9~a",
         "__Host-airside=99999999~a",
         "__Host-airside=+1~a",
+        "__Host-airside=1",
+        "__Host-airside=1a",
+        "__Host-airside=12~a; __Host-airside.1=b",
+        "__Host-airside=",
         "Host-airside=1~a",
     ] {
         assert_eq!(session(bad), None, "{bad}");
@@ -124,6 +128,12 @@ fn our_cookie_sent_twice_is_refused() {
             Err(CookieError::Duplicate)
         );
     }
+    // One that is no text has the same name all the same.
+    let odd = [b"__Host-airside=\xff".as_slice(), b"__Host-airside=1~a"];
+    assert_eq!(
+        Cookies::of_lines(odd.into_iter()).map(|_| ()),
+        Err(CookieError::Duplicate)
+    );
     assert!(Cookies::parse(&headers(&["a=1; a=2; __Host-airside=1~a"])).is_ok());
 }
 
@@ -166,8 +176,11 @@ fn a_shorter_session_deletes_the_stale_chunk() {
 #[test]
 fn only_the_cookies_of_others_go_to_the_upstream() {
     let kept = |lines: &[&str]| {
-        without_own(lines.iter().map(|line| line.as_bytes()))
-            .map(|value| String::from_utf8(value).expect("text"))
+        let lines = lines.iter().map(|line| line.as_bytes());
+        let kept = without_own(lines.clone());
+        let read = Cookies::of_lines(lines).expect("cookies");
+        assert_eq!(read.of_others(), kept);
+        kept.map(|value| String::from_utf8(value).expect("text"))
     };
     assert_eq!(
         kept(&[
@@ -185,16 +198,43 @@ fn only_the_cookies_of_others_go_to_the_upstream() {
         kept(&["=a; __Host-airsid=1"]),
         Some("=a; __Host-airsid=1".into())
     );
+    assert_eq!(
+        kept(&[";; ;a ; ", " = ;=;b==;"]),
+        Some("a; =; =; b==".into())
+    );
     assert_eq!(kept(&[]), None);
 }
 
 #[test]
+fn what_cannot_be_read_does_not_go_to_the_upstream_either() {
+    let twice = [
+        b"__Host-airside=1~a; a=1".as_slice(),
+        b"__Host-airside=1~b",
+    ];
+    assert!(Cookies::of_lines(twice.into_iter()).is_err());
+    assert_eq!(
+        without_own(twice.into_iter()).as_deref(),
+        Some(b"a=1".as_slice())
+    );
+    let odd = b"__Host-airside\xff=1; __Host-airside.1=\xff; a=\xff".as_slice();
+    let read = Cookies::of_lines(std::iter::once(odd)).expect("cookies");
+    assert_eq!(read.of_others().as_deref(), Some(b"a=\xff".as_slice()));
+    assert_eq!(without_own(std::iter::once(odd)), read.of_others());
+    assert!(read.has_session(), "readable or not");
+}
+
+#[test]
 fn the_first_of_a_byte_is_found_wherever_it_is() {
-    for length in 0..40 {
+    for length in 0..80 {
         for filling in [0, b';' - 1, b';' + 1, b';' ^ 0x80, 0xff] {
             let mut line = vec![filling; length];
             assert_eq!(position(b';', &line), None, "{line:?}");
             for at in (0..length).rev() {
+                line[at] = b';';
+                assert_eq!(position(b';', &line), Some(at), "{line:?}");
+            }
+            for at in (0..length).rev() {
+                line.fill(filling);
                 line[at] = b';';
                 assert_eq!(position(b';', &line), Some(at), "{line:?}");
             }
@@ -225,11 +265,16 @@ fn arbitrary_bytes_do_no_harm() {
             let _ = (cookies.session(), cookies.transactions().count());
         }
         if let Some(kept) = without_own(std::iter::once(bytes.as_slice())) {
-            let own = |pair: &[u8]| pair.starts_with(b"__Host-airside");
-            assert!(
-                !pairs(&kept).any(|(name, pair)| own(name) || own(pair)),
-                "{kept:?}"
-            );
+            // Each as a careless reader takes it apart.
+            for pair in kept.split(|byte| *byte == b';') {
+                let pair = pair.trim_ascii();
+                let end = pair.iter().position(|byte| *byte == b'=');
+                let named = pair.get(..end.unwrap_or(0)).expect("name").trim_ascii();
+                let unnamed = pair.strip_prefix(b"=").unwrap_or(pair).trim_ascii();
+                for start in [pair, named, unnamed] {
+                    assert!(!start.starts_with(b"__Host-airside"), "{kept:?}");
+                }
+            }
         }
     }
 }

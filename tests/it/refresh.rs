@@ -254,7 +254,13 @@ impl Fleet {
         let machine = &self.machines[0];
         let limits = &machine.config.session;
         let sealed = String::from_utf8(sealed.expect("a session").into_owned());
-        Session::open(&sealed.expect("text"), &machine.ring, limits, self.world.now()).expect("opens")
+        Session::open(
+            &sealed.expect("text"),
+            &machine.ring,
+            limits,
+            self.world.now(),
+        )
+        .expect("opens")
     }
 
     async fn request(&self, machine: usize, method: &str, path: &str, cookie: &str) -> Answer {

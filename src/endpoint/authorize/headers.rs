@@ -91,9 +91,10 @@ fn identity(
     tell(Identity::Scope, permit.scope())?;
     // Name and e-mail, only when session and permit speak of the same person, and an e-mail only
     // when the provider verified it.
-    let Some(session) = held.map(|held| &held.session).filter(|session| {
-        session.subject == permit.subject() && session.issuer == permit.issuer()
-    }) else {
+    let Some(session) = held
+        .map(|held| &held.session)
+        .filter(|session| session.subject == permit.subject() && session.issuer == permit.issuer())
+    else {
         return Ok(());
     };
     let text = |claim: &str| {

@@ -59,8 +59,7 @@ impl<'h> Held<'h> {
                 true => Patience::Wait,
                 false => Patience::Hurry,
             };
-            held.refresh(patience, cookies_out, instance, ports)
-                .await?;
+            held.refresh(patience, cookies_out, instance, ports).await?;
         }
         Ok(held)
     }

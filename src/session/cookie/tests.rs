@@ -207,10 +207,7 @@ fn only_the_cookies_of_others_go_to_the_upstream() {
 
 #[test]
 fn what_cannot_be_read_does_not_go_to_the_upstream_either() {
-    let twice = [
-        b"__Host-airside=1~a; a=1".as_slice(),
-        b"__Host-airside=1~b",
-    ];
+    let twice = [b"__Host-airside=1~a; a=1".as_slice(), b"__Host-airside=1~b"];
     assert!(Cookies::of_lines(twice.into_iter()).is_err());
     assert_eq!(
         without_own(twice.into_iter()).as_deref(),

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::encoding::{base64url_decode, base64url_encode, parse_json_object};
+use crate::encoding::{base64url_decode_secret, base64url_encode, parse_json_object};
 use crate::jose::alg::Algorithm;
 use crate::secret::Secret;
 
@@ -195,7 +195,7 @@ fn curve_key(jwk: &str, algorithm: Algorithm) -> Option<SigningKey> {
         return None;
     };
     let d = Zeroizing::new(d);
-    let d = Zeroizing::new(base64url_decode(&d).ok()?);
+    let d = Zeroizing::new(base64url_decode_secret(&d).ok()?);
     let d: &[u8; 32] = d.as_slice().try_into().ok()?;
     // A member of the wrong type makes the key doubtful.
     let optional = |name: &str| match members.get(name) {

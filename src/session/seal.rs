@@ -14,7 +14,7 @@ use serde_json::Value;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::encoding::base64url_decode;
+use crate::encoding::base64url_decode_secret;
 use crate::secret::Secret;
 use crate::time::UnixTime;
 
@@ -152,7 +152,8 @@ impl KeyRing {
                 && kid
                     .bytes()
                     .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-            let bytes = Zeroizing::new(base64url_decode(key).map_err(|_| KeyRingError::Malformed)?);
+            let bytes =
+                Zeroizing::new(base64url_decode_secret(key).map_err(|_| KeyRingError::Malformed)?);
             let key: [u8; 32] = bytes
                 .as_slice()
                 .try_into()

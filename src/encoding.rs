@@ -110,12 +110,22 @@ pub fn parse_json_object(
     if bytes.len() > max_bytes {
         return Err(DecodeError::TooLong);
     }
+    parse_json_to(MAX_JSON_DEPTH, bytes)
+}
+
+/// The same for what airside wrote itself: what came from strangers is in it, and lies deeper.
+///
+/// # Errors
+/// [`DecodeError::Json`] or [`DecodeError::NotAnObject`].
+pub(crate) fn parse_own_json_object(bytes: &[u8]) -> Result<Map<String, Value>, DecodeError> {
+    parse_json_to(2 * MAX_JSON_DEPTH, bytes)
+}
+
+fn parse_json_to(depth: usize, bytes: &[u8]) -> Result<Map<String, Value>, DecodeError> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = StrictValue {
-        depth: MAX_JSON_DEPTH,
-    }
-    .deserialize(&mut deserializer)
-    .map_err(|_| DecodeError::Json)?;
+    let value = StrictValue { depth }
+        .deserialize(&mut deserializer)
+        .map_err(|_| DecodeError::Json)?;
     deserializer.end().map_err(|_| DecodeError::Json)?;
     match value {
         Value::Object(map) => Ok(map),

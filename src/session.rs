@@ -1,6 +1,7 @@
 //! Sessions and login attempts as sealed values, in cookies or, by reference, in the store.
 
 pub mod cookie;
+mod jwe;
 pub mod record;
 pub mod refresh_keys;
 pub mod refresh_lock;

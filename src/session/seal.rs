@@ -2,9 +2,12 @@
 //! another component, bound to a purpose, a format version and an expiry.
 //!
 //! A sealed value is a compact JWE (RFC 7516) with A256KW and A256GCM, made by jwt-simple,
-//! which draws a fresh content key and nonce for each seal. `kid` names the ring key. The
+//! which draws a fresh content key and nonce for each seal, and opened by [`jwe`](super::jwe).
+//! `kid` names the ring key. The
 //! key in use is derived from the ring key for one purpose and one format version by
 //! HKDF-SHA256 (RFC 5869); both also stand inside, and both are required when opening.
+
+use std::cell::OnceCell;
 
 use hmac_sha256::{HKDF, HMAC};
 use jwt_simple::prelude::*;
@@ -14,8 +17,9 @@ use serde_json::Value;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::encoding::base64url_decode_secret;
+use crate::encoding::{base64url_decode_secret, parse_own_json_object};
 use crate::secret::Secret;
+use crate::session::jwe::Jwe;
 use crate::time::UnixTime;
 
 /// Version of everything sealed. Raising it makes all older values unreadable.
@@ -107,6 +111,8 @@ pub enum SealError {
 struct RingKey {
     kid: String,
     key: Zeroizing<[u8; 32]>,
+    /// What keys are derived from, made for the first of them: half of the work is the same for each.
+    extracted: OnceCell<Zeroizing<[u8; 32]>>,
 }
 
 /// The session keys: the first seals, all open, so that keys rotate without logging anybody out.
@@ -122,9 +128,9 @@ impl std::fmt::Debug for KeyRing {
     }
 }
 
-/// What is inside. Short names: it travels in a cookie. The value is JSON and not of a type of
-/// its own, so that jwt-simple's code for it is in a component once and not for each type.
-#[derive(Serialize, Deserialize)]
+/// What is inside, beside `exp`. Short names: it travels in a cookie. The value is JSON and not of a
+/// type of its own, so that jwt-simple's code for it is in a component once and not for each type.
+#[derive(Serialize)]
 struct Inner {
     v: u8,
     p: String,
@@ -167,6 +173,7 @@ impl KeyRing {
             keys.push(RingKey {
                 kid: kid.to_owned(),
                 key: Zeroizing::new(key),
+                extracted: OnceCell::new(),
             });
         }
         if keys.len() > MAX_KEYS {
@@ -239,42 +246,30 @@ impl KeyRing {
         if sealed.len() > MAX_SEALED_BYTES {
             return Err(SealError::Unreadable);
         }
-        let metadata = A256KWKey::decode_metadata(sealed).map_err(|_| SealError::Unreadable)?;
+        let jwe = Jwe::read(sealed).ok_or(SealError::Unreadable)?;
         // The kid chooses a key of our own ring; a lie about it fails to decrypt.
-        let kid = metadata.key_id().ok_or(SealError::Unreadable)?;
         let ring_key = self
             .keys
             .iter()
-            .find(|key| key.kid == kid)
+            .find(|key| key.kid == jwe.kid())
             .ok_or(SealError::UnknownKey)?;
-        if metadata.encryption() != "A256GCM" {
-            return Err(SealError::Unreadable);
-        }
         let label = purpose.label();
-        let key = wrapping_key(ring_key, &label)?;
-        // jwt-simple's clock is fixed at zero, so that it judges no time; we do, below.
-        let options = DecryptionOptions {
-            max_token_length: Some(MAX_SEALED_BYTES),
-            claim_options: Some(VerificationOptions {
-                accept_future: true,
-                artificial_time: Some(UnixTimeStamp::from_secs(0)),
-                time_tolerance: None,
-                ..Default::default()
-            }),
-            ..Default::default()
-        };
-        let claims = key
-            .decrypt_token::<Inner>(sealed, Some(options))
-            .map_err(|_| SealError::Unreadable)?;
-        if claims.custom.v != FORMAT_VERSION || claims.custom.p != label {
+        let key = sealing_key(ring_key, &label);
+        let plaintext = jwe.open(&key).ok_or(SealError::Unreadable)?;
+        let mut inner = parse_own_json_object(&plaintext).map_err(|_| SealError::Unreadable)?;
+        let number = |name| inner.get(name).and_then(Value::as_u64);
+        if number("v") != Some(FORMAT_VERSION.into())
+            || inner.get("p").and_then(Value::as_str) != Some(&label)
+        {
             return Err(SealError::Unreadable);
         }
-        let exp = claims.expires_at.ok_or(SealError::Unreadable)?;
-        if now.as_secs() >= exp.as_secs() {
+        let exp = UnixTime::from_secs(number("exp").ok_or(SealError::Unreadable)?);
+        if now >= exp {
             return Err(SealError::Expired);
         }
-        let value = serde_json::from_value(claims.custom.d).map_err(|_| SealError::Unreadable)?;
-        Ok((value, UnixTime::from_secs(exp.as_secs())))
+        let value = inner.remove("d").ok_or(SealError::Unreadable)?;
+        let value = serde_json::from_value(value).map_err(|_| SealError::Unreadable)?;
+        Ok((value, exp))
     }
 
     /// A MAC over `parts` under the first ring key. Each part's length is authenticated too, so
@@ -295,14 +290,19 @@ impl KeyRing {
 }
 
 fn derive(ring_key: &RingKey, use_label: &str) -> Zeroizing<[u8; 32]> {
-    let prk = Zeroizing::new(HKDF::extract(b"airside", ring_key.key.as_slice()));
+    let extract = || Zeroizing::new(HKDF::extract(b"airside", ring_key.key.as_slice()));
+    let prk = ring_key.extracted.get_or_init(extract);
     let mut key = Zeroizing::new([0; 32]);
     HKDF::expand(key.as_mut_slice(), prk.as_slice(), use_label.as_bytes());
     key
 }
 
+fn sealing_key(ring_key: &RingKey, label: &str) -> Zeroizing<[u8; 32]> {
+    derive(ring_key, &format!("v{FORMAT_VERSION}/seal/{label}"))
+}
+
 fn wrapping_key(ring_key: &RingKey, label: &str) -> Result<A256KWKey, SealError> {
-    let key = derive(ring_key, &format!("v{FORMAT_VERSION}/seal/{label}"));
+    let key = sealing_key(ring_key, label);
     A256KWKey::from_bytes(key.as_slice()).map_err(|_| SealError::Unsealable)
 }
 
@@ -353,6 +353,17 @@ mod tests {
             open(Purpose::TokensRequest("refresh"), NOW),
             Err(SealError::Unreadable)
         );
+    }
+
+    #[test]
+    fn what_is_read_of_strangers_can_be_opened_however_deep_it_is() {
+        let ring = ring(&[("a", 1)]);
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(15), "]".repeat(15));
+        let claims = crate::encoding::parse_json_object(deep.as_bytes(), 100).expect("JSON");
+        let value = serde_json::json!({ "session": { "claims": claims } });
+        let sealed = ring.seal_at(Purpose::Session, &value, LATER);
+        let opened = ring.open_at::<Value>(Purpose::Session, &sealed.expect("sealed"), NOW);
+        assert_eq!(opened, Ok(value));
     }
 
     #[test]

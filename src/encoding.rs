@@ -210,6 +210,15 @@ impl<'de> Visitor<'de> for StrictValue {
     }
 }
 
+/// The four words of `block`, for what goes over some thousand bytes on the way of every request.
+pub(crate) fn words(block: &[u8; 32]) -> [u64; 4] {
+    let word = |word: &[u8; 8]| u64::from_ne_bytes(*word);
+    match block.as_chunks::<8>().0 {
+        [a, b, c, d] => [word(a), word(b), word(c), word(d)],
+        _ => [0; 4],
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,6 +11,7 @@ use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 use thiserror::Error;
 
+use crate::encoding::words;
 use crate::time::Lifetime;
 
 /// Name of the first chunk; the others have `.1`, `.2`, ... behind it.
@@ -192,24 +193,24 @@ fn position(byte: u8, line: &[u8]) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = ONES << 7;
     let wanted = u64::from_ne_bytes([byte; 8]);
-    let differ = |word: &[u8; 8]| u64::from_ne_bytes(*word) ^ wanted;
-    let less = |word: &[u8; 8]| differ(word).wrapping_sub(ONES);
+    // Where `byte` is, `word ^ wanted` is zero, and one less than that has the high bit.
+    let less = |word: u64| (word ^ wanted).wrapping_sub(ONES);
     let mut start = 0;
-    let mut rest = line.as_chunks::<8>().0;
-    // Where `byte` is, `differ` is zero, and one less than that has the high bit. Four words at a
-    // time have none, as long as there is neither `byte` nor anything but ASCII.
-    while let [a, b, c, d, after @ ..] = rest
-        && (less(a) | less(b) | less(c) | less(d)) & HIGH == 0
-    {
+    // Four words at a time, as long as there is neither `byte` nor anything but ASCII.
+    for block in line.as_chunks::<32>().0 {
+        let [a, b, c, d] = words(block);
+        if (less(a) | less(b) | less(c) | less(d)) & HIGH != 0 {
+            break;
+        }
         start += 32;
-        rest = after;
     }
-    // The same of one word, whatever is in it: a byte that had the high bit before does not count.
-    while let [word, after @ ..] = rest
-        && less(word) & !differ(word) & HIGH == 0
-    {
+    // One word at a time, whatever is in it: a byte that had the high bit before does not count.
+    for word in line.get(start..)?.as_chunks::<8>().0 {
+        let word = u64::from_ne_bytes(*word);
+        if less(word) & !(word ^ wanted) & HIGH != 0 {
+            break;
+        }
         start += 8;
-        rest = after;
     }
     let rest = line.get(start..)?.iter();
     rest.enumerate()

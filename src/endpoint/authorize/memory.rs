@@ -9,6 +9,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 
 use zeroize::Zeroizing;
 
+use crate::encoding::words;
 use crate::time::UnixTime;
 
 const MAX_ENTRIES: usize = 4_096;
@@ -74,11 +75,10 @@ impl<'t> Key<'t> {
             Key::Sealed(text) => {
                 // What is shorter was sealed by nobody.
                 let end = text.last_chunk().unwrap_or(&[0; SEALED_END_BYTES]);
-                let words = end.as_chunks::<8>().0.iter();
                 // A product has the more of all bits the higher they are; the table looks at both
                 // ends.
-                words.fold(0, |hash, word| {
-                    (hash ^ u64::from_ne_bytes(*word))
+                words(end).into_iter().fold(0, |hash: u64, word| {
+                    (hash ^ word)
                         .wrapping_mul(0x9e37_79b9_7f4a_7c15)
                         .rotate_left(32)
                 })
@@ -171,17 +171,16 @@ pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {
         return false;
     }
-    let (mut words, rest) = a.as_chunks::<8>();
-    let (mut others, other_rest) = b.as_chunks::<8>();
-    let unlike = |a: &[u8; 8], b: &[u8; 8]| u64::from_ne_bytes(*a) ^ u64::from_ne_bytes(*b);
+    let (blocks, rest) = a.as_chunks();
+    let (others, other_rest) = b.as_chunks();
     let mut differ = 0;
-    // Four at a time.
-    while let ([a, b, c, d, after @ ..], [e, f, g, h, others_after @ ..]) = (words, others) {
-        differ |= unlike(a, e) | unlike(b, f) | unlike(c, g) | unlike(d, h);
-        (words, others) = (after, others_after);
-    }
-    for (a, b) in words.iter().zip(others) {
-        differ |= unlike(a, b);
+    let mut others = others.iter();
+    for block in blocks {
+        let Some(other) = others.next() else {
+            return false;
+        };
+        let ([a, b, c, d], [e, f, g, h]) = (words(block), words(other));
+        differ |= (a ^ e) | (b ^ f) | (c ^ g) | (d ^ h);
     }
     for (a, b) in rest.iter().zip(other_rest) {
         differ |= u64::from(a ^ b);

@@ -22,8 +22,10 @@ mod vouched;
 pub(crate) use credential::Credentials;
 pub use forward::{Body, Forward};
 pub use head::{Field, Head, header_map, list, values};
+pub(crate) use headers::Told;
 pub use headers::{is_hop_by_hop, is_stripped};
 pub(crate) use introspection::Introspected;
+pub(crate) use verified::Verified;
 pub use verified::VerifiedTokens;
 pub(crate) use vouched::Vouchers;
 
@@ -35,8 +37,9 @@ use http::{HeaderValue, Method, Response};
 use crate::endpoint::authorize::headers::Caller;
 use crate::endpoint::authorize::login::{login_for, login_url};
 use crate::endpoint::authorize::refresh::Held;
-use crate::endpoint::authorize::token::{Needs, asked, check};
+use crate::endpoint::authorize::token::{Needs, Shown, asked, check};
 use crate::endpoint::instance::Instance;
+use crate::endpoint::sessions::Opened;
 use crate::endpoint::{refuse, sessions};
 use crate::error::{BodyError, Error, SessionTokenMisfit};
 use crate::oauth::access_token::AccessTokenError;
@@ -298,7 +301,8 @@ async fn by_session_alone<'h>(
     require_same_origin(head, route, instance)?;
     let held = Held::open(session, cookies, false, cookies_out, instance, ports, now).await?;
     let leeway = leeway_of(&held.session, instance);
-    let permit = decision::decide_session(&route.step_up, &held.session, leeway, held.now)
+    let session = held.session.session();
+    let permit = decision::decide_session(&route.step_up, session, leeway, held.now)
         .map_err(|_| Error::StepUp(asked(&route.step_up)))?;
     Ok(Passage {
         permit,
@@ -329,7 +333,8 @@ async fn by_access_token<'h>(
     }
     // A header decides alone: the cookie is then not even opened.
     if let Some(token) = bearer_token(head.values("authorization"))? {
-        let permit = check(token.expose(), needs, None, instance, ports, now).await?;
+        let shown = Shown::Header(token.expose());
+        let permit = check(shown, needs, instance, ports, now).await?;
         return Ok(Passage {
             permit,
             session: None,
@@ -365,8 +370,8 @@ async fn check_session(
     instance: &Instance,
     ports: Ports<'_>,
 ) -> Result<Permit, Error> {
-    let token = held.session.access_token.expose();
-    check(token, needs, Some(&held.session), instance, ports, held.now).await
+    let shown = Shown::Session(&held.session);
+    check(shown, needs, instance, ports, held.now).await
 }
 
 /// True when the access token was good and its time is over.
@@ -435,7 +440,7 @@ async fn open_session<'h>(
     instance: &Instance,
     ports: Ports<'_>,
     now: UnixTime,
-) -> Result<(Rc<Session>, Cookies<'h>), Error> {
+) -> Result<(Rc<Opened>, Cookies<'h>), Error> {
     let cookies = Cookies::of_lines(head.values("cookie"))?;
     match sessions::open(&cookies, instance, ports, now).await {
         Ok(session) => Ok((session, cookies)),

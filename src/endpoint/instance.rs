@@ -17,12 +17,12 @@ use crate::endpoint::authorize::assertion::{
 use crate::endpoint::authorize::memory::Memory;
 use crate::endpoint::authorize::{Credentials, Introspected, VerifiedTokens, Vouchers};
 use crate::endpoint::discovery::Documents;
+use crate::endpoint::sessions::{Opened, Referred};
 use crate::endpoint::wheel;
 use crate::ports::{Event, Ports, VariableError};
 use crate::secret::Secret;
-use crate::session::revocation::Checked;
-use crate::session::{KeyRing, KeyRingError, Record, Session};
-use crate::time::UnixTime;
+use crate::session::revocation::Watermark;
+use crate::session::{KeyRing, KeyRingError};
 
 /// The variable with the session keys.
 pub const SESSION_KEYS: &str = "session_keys";
@@ -87,14 +87,14 @@ pub struct Instance {
     /// The session keys.
     pub ring: KeyRing,
     pub(crate) assertions: Assertions,
-    pub(crate) checked: RefCell<Checked>,
     pub(crate) credentials: RefCell<Credentials>,
     pub(crate) documents: Documents,
     pub(crate) introspected: Introspected,
-    pub(crate) opened: RefCell<Memory<Rc<Session>>>,
-    pub(crate) references: RefCell<Memory<Rc<(Record, UnixTime)>>>,
+    pub(crate) opened: RefCell<Memory<Rc<Opened>>>,
+    pub(crate) references: RefCell<Memory<Rc<Referred>>>,
     pub(crate) verified: RefCell<VerifiedTokens>,
     pub(crate) vouchers: Vouchers,
+    pub(crate) watermark: RefCell<Watermark>,
     pub(crate) wheel: wheel::Idle,
     secrets: RefCell<HashMap<String, Rc<Secret<String>>>>,
 }
@@ -147,7 +147,6 @@ impl Instance {
             config,
             ring: KeyRing::parse(&keys)?,
             assertions: Assertions::default(),
-            checked: RefCell::default(),
             credentials: RefCell::default(),
             documents: Documents::default(),
             introspected: Introspected::default(),
@@ -155,6 +154,7 @@ impl Instance {
             references: RefCell::default(),
             verified: RefCell::default(),
             vouchers: Vouchers::default(),
+            watermark: RefCell::default(),
             wheel: wheel::Idle::default(),
             secrets: RefCell::default(),
         })

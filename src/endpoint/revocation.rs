@@ -6,6 +6,7 @@
 
 use crate::endpoint::instance::Instance;
 use crate::endpoint::random;
+use crate::endpoint::sessions::Opened;
 use crate::endpoint::tokens::expire_while;
 use crate::error::Error;
 use crate::ports::{Event, Ports};
@@ -19,7 +20,7 @@ use crate::time::UnixTime;
 /// # Errors
 /// [`Error::SessionRevoked`], [`Error::RevocationUnavailable`].
 pub(crate) async fn check(
-    session: &Session,
+    session: &Opened,
     instance: &Instance,
     ports: Ports<'_>,
 ) -> Result<(), Error> {
@@ -31,11 +32,10 @@ pub(crate) async fn check(
         };
     }
     let watermark = get(WATERMARK, ports).await?;
-    if instance
-        .checked
-        .borrow_mut()
-        .contains(&session.id, &watermark)
-    {
+    // Read before the marks are: had one been written meanwhile, the next request finds another
+    // watermark.
+    let at = instance.watermark.borrow_mut().at(watermark);
+    if session.unrevoked_at.get() == Some(at) {
         return Ok(());
     }
     for revoked in of_session(session) {
@@ -45,10 +45,7 @@ pub(crate) async fn check(
             return Err(Error::SessionRevoked);
         }
     }
-    instance
-        .checked
-        .borrow_mut()
-        .insert(&session.id, &watermark);
+    session.unrevoked_at.set(Some(at));
     Ok(())
 }
 

@@ -4,12 +4,15 @@
 //! A session stays where it is: one in cookies asks the store for nothing but revocation marks,
 //! one in the key-value store is found by the reference in its cookie.
 
+mod opened;
+
+pub(crate) use opened::{Opened, Referred};
+
 use std::rc::Rc;
 
 use http::HeaderValue;
 
 use crate::config::IdTokenHint;
-use crate::endpoint::authorize::memory::Key;
 use crate::endpoint::instance::Instance;
 use crate::endpoint::tokens::expire;
 use crate::endpoint::{random, revocation};
@@ -17,7 +20,7 @@ use crate::error::Error;
 use crate::ports::{Event, Ports};
 use crate::session::cookie::{CookieError, clear_session, reference_cookies, session_cookies};
 use crate::session::stored::MAX_RECORD_BYTES;
-use crate::session::{Cookies, Place, Record, SealError, Session, SessionError};
+use crate::session::{Cookies, Place, Record, Session, SessionError};
 use crate::time::UnixTime;
 
 /// A request without a session that counts.
@@ -39,7 +42,7 @@ pub(crate) async fn open(
     instance: &Instance,
     ports: Ports<'_>,
     now: UnixTime,
-) -> Result<Rc<Session>, NoSession> {
+) -> Result<Rc<Opened>, NoSession> {
     let opened = match peek(cookies, instance, ports, now).await {
         Ok(session) => revocation::check(&session, instance, ports)
             .await
@@ -69,35 +72,32 @@ pub(crate) async fn peek(
     instance: &Instance,
     ports: Ports<'_>,
     now: UnixTime,
-) -> Result<Rc<Session>, Error> {
+) -> Result<Rc<Opened>, Error> {
     let limits = &instance.config.session;
     let opened = match cookies.reference() {
         Some(reference) => {
-            let reference = text(reference)?;
-            let referred = refers_to(reference, instance, now)?;
-            let (record, renewed_at) = &*referred;
-            let sealed = ports.key_value.get(&record.key()).await;
+            let referred = Referred::by(reference, instance, now)?;
+            let sealed = ports.key_value.get(&referred.key).await;
             let sealed = sealed.map_err(|_| Error::SessionStore)?;
             // Deleted by a logout, or swept away after its end.
             let sealed = sealed.ok_or(Error::SessionExpired)?;
-            let sealed = text(&sealed)?;
-            let key = Key::parts(&[reference, sealed]);
-            if let Some(known) = instance.opened.borrow().recall(&key, now) {
+            if let Some(known) = referred.recall(&sealed, now) {
                 return Ok(known);
             }
-            Session::open_record_until(sealed, record.clone(), limits, *renewed_at, now)
-                .map(|opened| remember(&key, opened, sealed.len(), instance, now))
+            let (record, renewed_at) = (referred.record.clone(), referred.renewed_at);
+            Session::open_record_until(text(&sealed)?, record, limits, renewed_at, now).map(
+                |(session, until)| {
+                    referred.remember(reference, sealed, session, until, instance, now)
+                },
+            )
         }
         None => {
             let sealed = cookies.session().ok_or(Error::NoCredential)?;
-            // Opening costs more than all the rest of a warm request: what was opened is
-            // remembered until it would not open any more.
-            let key = Key::Sealed(&sealed);
-            if let Some(known) = instance.opened.borrow().recall(&key, now) {
+            if let Some(known) = opened::recall(&sealed, instance, now) {
                 return Ok(known);
             }
-            let opened = Session::open_until(text(&sealed)?, &instance.ring, limits, now);
-            opened.map(|opened| remember(&key, opened, sealed.len(), instance, now))
+            Session::open_until(text(&sealed)?, &instance.ring, limits, now)
+                .map(|(session, until)| opened::remember(&sealed, session, until, instance, now))
         }
     };
     opened.map_err(|error| match error {
@@ -109,43 +109,6 @@ pub(crate) async fn peek(
 /// What is sealed is text.
 fn text(sealed: &[u8]) -> Result<&str, Error> {
     std::str::from_utf8(sealed).map_err(|_| Error::NoCredential)
-}
-
-/// Remembers a session that was opened, and until when it would be again.
-fn remember(
-    key: &Key<'_>,
-    (session, until): (Session, UnixTime),
-    sealed_bytes: usize,
-    instance: &Instance,
-    now: UnixTime,
-) -> Rc<Session> {
-    let session = Rc::new(session);
-    // Names and numbers take room beside the texts.
-    let size = sealed_bytes.saturating_mul(2);
-    let mut known = instance.opened.borrow_mut();
-    known.remember(key, Rc::clone(&session), size, until, now);
-    session
-}
-
-/// Where the session of a reference is, and when it was last used.
-fn refers_to(
-    reference: &str,
-    instance: &Instance,
-    now: UnixTime,
-) -> Result<Rc<(Record, UnixTime)>, Error> {
-    let key = Key::Sealed(reference.as_bytes());
-    if let Some(known) = instance.references.borrow().recall(&key, now) {
-        return Ok(known);
-    }
-    let opened = Record::open_until(reference, &instance.ring, now);
-    let (record, renewed_at, until) = opened.map_err(|error| match error {
-        SealError::Expired => Error::SessionExpired,
-        _ => Error::NoCredential,
-    })?;
-    let referred = Rc::new((record, renewed_at));
-    let mut known = instance.references.borrow_mut();
-    known.remember(&key, Rc::clone(&referred), reference.len(), until, now);
-    Ok(referred)
 }
 
 /// Saves a session, a new one or one whose content changed; returns the `Set-Cookie` values.

@@ -3,6 +3,8 @@
 //! Judged at every request, also for a token that was verified before: its time, its issuer,
 //! its audience, its scope, its claims, and how its person authenticated.
 
+use std::rc::Rc;
+
 use thiserror::Error;
 
 use crate::oauth::access_token::{TokenIssuer, VerifiedAccessToken};
@@ -13,17 +15,16 @@ use crate::time::{Leeway, UnixTime};
 
 /// Leave to pass, and who passes. Only this module makes one; the headers for the upstream
 /// are written from it and from nothing else.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Permit {
-    issuer: String,
-    subject: String,
-    client_id: Option<String>,
-    scope: Option<String>,
-    subject_type: SubjectType,
-    auth_time: Option<UnixTime>,
-    acr: Option<String>,
-    amr: Vec<String>,
-    expires_at: Option<UnixTime>,
+#[derive(Clone, Debug)]
+pub struct Permit(Evidence);
+
+/// What the caller showed.
+#[derive(Clone, Debug)]
+enum Evidence {
+    /// A session alone.
+    Session(Rc<Session>),
+    /// An access token, and the session that it is from if both are about the same person.
+    Token(Rc<VerifiedAccessToken>, Option<Rc<Session>>),
 }
 
 /// Whether a person or a program acts for itself.
@@ -36,49 +37,89 @@ pub enum SubjectType {
 }
 
 impl Permit {
+    fn token(&self) -> Option<&VerifiedAccessToken> {
+        match &self.0 {
+            Evidence::Session(_) => None,
+            Evidence::Token(token, _) => Some(token),
+        }
+    }
+
+    /// The session of the very person that the permit is for; none for a mere token.
+    pub fn session(&self) -> Option<&Session> {
+        match &self.0 {
+            Evidence::Session(session) => Some(session),
+            Evidence::Token(_, session) => session.as_deref(),
+        }
+    }
+
     /// `iss`: the subject is unique together with it only.
     pub fn issuer(&self) -> &str {
-        &self.issuer
+        match &self.0 {
+            Evidence::Session(session) => &session.issuer,
+            Evidence::Token(token, _) => token.issuer(),
+        }
     }
 
     /// `sub`.
     pub fn subject(&self) -> &str {
-        &self.subject
+        match &self.0 {
+            Evidence::Session(session) => &session.subject,
+            Evidence::Token(token, _) => token.subject(),
+        }
     }
 
     /// `client_id` of the access token; none for a mere session.
     pub fn client_id(&self) -> Option<&str> {
-        self.client_id.as_deref()
+        self.token().map(VerifiedAccessToken::client_id)
     }
 
     /// `scope` of the access token; none for a mere session.
     pub fn scope(&self) -> Option<&str> {
-        self.scope.as_deref()
+        self.token().map(VerifiedAccessToken::scope)
     }
 
     /// Person or program.
     pub fn subject_type(&self) -> SubjectType {
-        self.subject_type
+        match self.token() {
+            // RFC 9068 section 2.2: without a resource owner, `sub` is the client itself.
+            Some(token) if token.subject_is_client() => SubjectType::Client,
+            _ => SubjectType::User,
+        }
     }
+
+    // What the token does not say about the authentication, the ID token of the same login does.
 
     /// When the person authenticated, if that is known.
     pub fn auth_time(&self) -> Option<UnixTime> {
-        self.auth_time
+        let by_token = self.token().and_then(VerifiedAccessToken::auth_time);
+        by_token.or(self.session().and_then(|session| session.auth_time))
     }
 
     /// How the person authenticated, by its class, if that is known.
     pub fn acr(&self) -> Option<&str> {
-        self.acr.as_deref()
+        let by_token = self.token().and_then(VerifiedAccessToken::acr);
+        by_token.or(self.session().and_then(|session| session.acr.as_deref()))
     }
 
     /// By what methods the person authenticated, as far as that is known.
     pub fn amr(&self) -> &[String] {
-        &self.amr
+        let by_token = self.token().map_or(&[][..], VerifiedAccessToken::amr);
+        match self.session() {
+            Some(session) if by_token.is_empty() => &session.amr,
+            _ => by_token,
+        }
     }
 
     /// `exp` of the access token; none for a mere session.
     pub fn expires_at(&self) -> Option<UnixTime> {
-        self.expires_at
+        self.token().map(VerifiedAccessToken::expires_at)
+    }
+
+    fn authentication(&self) -> Authentication<'_> {
+        Authentication {
+            auth_time: self.auth_time(),
+            acr: self.acr(),
+        }
     }
 }
 
@@ -115,8 +156,8 @@ pub fn decide(
     rule: &TokenRule,
     step_up: &StepUp,
     issuer: &TokenIssuer,
-    token: &VerifiedAccessToken,
-    session: Option<&Session>,
+    token: &Rc<VerifiedAccessToken>,
+    session: Option<&Rc<Session>>,
     now: UnixTime,
 ) -> Result<Permit, DenialReason> {
     if issuer.leeway.is_past(token.expires_at(), now) {
@@ -139,39 +180,13 @@ pub fn decide(
     if !rule.claims.iter().all(|index| token.meets(*index)) {
         return Err(DenialReason::Claim);
     }
-    // What the token does not say about the authentication, the ID token of the same login
-    // does, if both are about the same person.
     let session = session
         .filter(|session| session.issuer == token.issuer() && session.subject == token.subject());
-    let auth_time = token
-        .auth_time()
-        .or(session.and_then(|session| session.auth_time));
-    let acr = token
-        .acr()
-        .or(session.and_then(|session| session.acr.as_deref()));
-    if !step_up.is_met(Authentication { auth_time, acr }, issuer.leeway, now) {
+    let permit = Permit(Evidence::Token(Rc::clone(token), session.cloned()));
+    if !step_up.is_met(permit.authentication(), issuer.leeway, now) {
         return Err(DenialReason::Authentication);
     }
-    let amr = match session {
-        Some(session) if token.amr().is_empty() => &session.amr,
-        _ => token.amr(),
-    };
-    Ok(Permit {
-        issuer: token.issuer().to_owned(),
-        subject: token.subject().to_owned(),
-        client_id: Some(token.client_id().to_owned()),
-        scope: Some(token.scope().to_owned()),
-        // RFC 9068 section 2.2: without a resource owner, `sub` is the client itself.
-        subject_type: if token.subject_is_client() {
-            SubjectType::Client
-        } else {
-            SubjectType::User
-        },
-        auth_time,
-        acr: acr.map(str::to_owned),
-        amr: amr.to_vec(),
-        expires_at: Some(token.expires_at()),
-    })
+    Ok(permit)
 }
 
 /// Judges a running session on a `login` route. `leeway` is that of its provider.
@@ -180,24 +195,15 @@ pub fn decide(
 /// [`DenialReason::Authentication`].
 pub fn decide_session(
     step_up: &StepUp,
-    session: &Session,
+    session: &Rc<Session>,
     leeway: Leeway,
     now: UnixTime,
 ) -> Result<Permit, DenialReason> {
-    if !step_up.is_met(authentication(session), leeway, now) {
+    let permit = Permit(Evidence::Session(Rc::clone(session)));
+    if !step_up.is_met(permit.authentication(), leeway, now) {
         return Err(DenialReason::Authentication);
     }
-    Ok(Permit {
-        issuer: session.issuer.clone(),
-        subject: session.subject.clone(),
-        client_id: None,
-        scope: None,
-        subject_type: SubjectType::User,
-        auth_time: session.auth_time,
-        acr: session.acr.clone(),
-        amr: session.amr.clone(),
-        expires_at: None,
-    })
+    Ok(permit)
 }
 
 /// What the ID token of a session said about the authentication.

@@ -16,8 +16,6 @@
 //!
 //! Not here: reading and writing the store (`endpoint::revocation`).
 
-use std::collections::HashSet;
-
 use hmac_sha256::Hash;
 
 use crate::encoding::base64url_encode;
@@ -28,8 +26,6 @@ pub const WATERMARK: &str = "airside/revocation/watermark";
 /// The random part of a mark, unique for each.
 pub const ID_BYTES: usize = 12;
 const MAC_BYTES: usize = 32;
-/// An instance remembers at most that many sessions as not revoked.
-const MAX_CHECKED: usize = 4_096;
 
 /// What a mark ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,40 +156,31 @@ impl Mark {
     }
 }
 
-/// The sessions that an instance found unrevoked since the watermark last moved.
+/// The watermark as an instance sees it move.
 #[derive(Debug, Default)]
-pub struct Checked {
-    watermark: Option<Vec<u8>>,
-    sessions: HashSet<String>,
+pub struct Watermark {
+    value: Option<Vec<u8>>,
+    moves: u64,
 }
 
-impl Checked {
-    /// True when the marks of the session `id` were read at this very `watermark`. Another
-    /// watermark than before, an older one too, makes all sessions unknown.
-    pub fn contains(&mut self, id: &str, watermark: &Option<Vec<u8>>) -> bool {
-        if self.watermark != *watermark {
-            self.watermark.clone_from(watermark);
-            self.sessions.clear();
+impl Watermark {
+    /// How often it has moved, now that `value` was found. Another value than before is a move, a
+    /// former one too: a session whose marks were read at one number has to be looked at again at
+    /// every other.
+    pub fn at(&mut self, value: Option<Vec<u8>>) -> u64 {
+        if self.value != value {
+            self.value = value;
+            self.moves = self.moves.saturating_add(1);
         }
-        self.sessions.contains(id)
-    }
-
-    /// Remembers that the session `id` has no mark. `watermark` was read before its marks were:
-    /// had one been written meanwhile, the next request finds another watermark.
-    pub fn insert(&mut self, id: &str, watermark: &Option<Vec<u8>>) {
-        if self.watermark != *watermark {
-            return;
-        }
-        if self.sessions.len() >= MAX_CHECKED {
-            self.sessions.clear();
-        }
-        self.sessions.insert(id.to_owned());
+        self.moves
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
+
     use crate::secret::Secret;
     use crate::session::record::tests::session;
 
@@ -296,30 +283,16 @@ mod tests {
     }
 
     #[test]
-    fn what_was_checked_counts_at_one_watermark_only() {
-        let mut checked = Checked::default();
-        let (none, one, two) = (None, Some(vec![1]), Some(vec![2]));
-        assert!(!checked.contains("s", &none));
-        checked.insert("s", &none);
-        assert!(checked.contains("s", &none) && !checked.contains("t", &none));
-        assert!(!checked.contains("s", &one), "moved");
-        checked.insert("s", &one);
-        assert!(checked.contains("s", &one));
-        assert!(!checked.contains("s", &two));
-        assert!(!checked.contains("s", &one), "moved back is moved");
-        // It moved while the marks were read.
-        assert!(!checked.contains("u", &two));
-        checked.insert("s", &one);
-        assert!(!checked.contains("s", &two));
-    }
-
-    #[test]
-    fn what_an_instance_remembers_is_bounded() {
-        let mut checked = Checked::default();
-        for number in 0..3 * MAX_CHECKED {
-            checked.insert(&number.to_string(), &None);
-            assert!(checked.sessions.len() <= MAX_CHECKED);
+    fn each_move_of_the_watermark_has_a_number_of_its_own() {
+        let mut watermark = Watermark::default();
+        let (one, two) = (Some(vec![1]), Some(vec![2]));
+        let mut numbers = Vec::new();
+        // Moved back is moved, and gone is moved too.
+        for value in [&None, &one, &two, &one, &None, &one] {
+            let at = watermark.at(value.clone());
+            assert_eq!(watermark.at(value.clone()), at, "it stays");
+            assert!(!numbers.contains(&at), "{value:?}");
+            numbers.push(at);
         }
-        assert!(checked.contains(&(3 * MAX_CHECKED - 1).to_string(), &None));
     }
 }

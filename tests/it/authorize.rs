@@ -321,6 +321,53 @@ fn a_remembered_token_is_verified_again_once_the_key_set_was_fetched_anew() {
 }
 
 #[test]
+fn a_remembered_session_has_no_better_token_than_a_header() {
+    let gate = Gate::new();
+    let token = gate.token(|claims| claims["exp"] = json!(4_000_000_000_u64));
+    let cookie = gate.cookie(&gate.session(&token));
+    let request = get("/api/x", &[("cookie", &cookie)]);
+    for _ in 0..3 {
+        gate.forwarded(&request);
+    }
+    // Another rule.
+    let post = [("cookie", &*cookie), ("sec-fetch-site", "same-origin")];
+    gate.refused(&head("POST", "/api/x", &post), 403, "insufficient_scope");
+    // The key is withdrawn, and a token by the new key makes the instance fetch the set.
+    let replaced = Idp::with_key(ISSUER, airside::jose::Algorithm::Es256, "key-2");
+    let jwks_uri = gate.idp.metadata()["jwks_uri"].clone();
+    let jwks_uri = jwks_uri.as_str().expect("uri");
+    gate.world.http.json(jwks_uri, replaced.jwks().to_string());
+    gate.world.clock.advance(1);
+    let new = bearer(&replaced.sign_typ(&gate.claims(), "at+jwt"));
+    gate.forwarded(&get("/api/x", &[("authorization", &new)]));
+    gate.world.clock.advance(100);
+    let misfit = "session_token_not_for_this_api";
+    gate.refused(&request, 403, misfit);
+    // The key is back: the token is verified once more, and then remembered again.
+    let both = json!({ "keys": [gate.idp.jwk(), replaced.jwk()] });
+    gate.world.http.json(jwks_uri, both.to_string());
+    gate.world.clock.advance(600);
+    let before = airside::jose::jwk::checks::so_far();
+    for _ in 0..3 {
+        gate.forwarded(&request);
+    }
+    assert_eq!(airside::jose::jwk::checks::so_far() - before, 1);
+}
+
+#[test]
+fn a_remembered_session_is_over_with_its_token() {
+    let gate = Gate::new();
+    let cookie = gate.cookie(&gate.session(&gate.token(|_| {})));
+    let request = get("/api/x", &[("cookie", &cookie)]);
+    gate.forwarded(&request);
+    gate.forwarded(&request);
+    gate.world.clock.advance(300 + 59);
+    gate.forwarded(&request);
+    gate.world.clock.advance(1);
+    gate.refused(&request, 401, "session_expired");
+}
+
+#[test]
 fn a_route_for_everything_does_not_open_our_own_corner() {
     let everything = CONFIG.replace("path = \"/public/*\"", "path = \"/*\"");
     let gate = Gate::with(&everything);

@@ -13,6 +13,7 @@ pub use names::{is_hop_by_hop, is_stripped};
 pub(super) use response::response;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde_json::Value;
 
 use crate::config::{Config, Identity, IdentityHeaders};
 use crate::endpoint::authorize::headers::names::{is, is_among, named_by_connection};
@@ -21,6 +22,7 @@ use crate::endpoint::authorize::{Field, Head};
 use crate::error::Error;
 use crate::policy::Permit;
 use crate::policy::decision::SubjectType;
+use crate::session::Session;
 use crate::session::cookie::without_own;
 
 /// On whose behalf a request goes to the upstream.
@@ -89,22 +91,34 @@ fn identity(
     tell(Identity::SubjectType, Some(subject_type))?;
     tell(Identity::ClientId, permit.client_id())?;
     tell(Identity::Scope, permit.scope())?;
-    // Name and e-mail, only when session and permit speak of the same person, and an e-mail only
-    // when the provider verified it.
-    let Some(session) = held
-        .map(|held| &held.session)
-        .filter(|session| session.subject == permit.subject() && session.issuer == permit.issuer())
-    else {
-        return Ok(());
-    };
-    let text = |claim: &str| {
-        let text = session.claims.get(claim)?.as_str()?;
-        Some(utf8_percent_encode(text, VALUE).to_string())
-    };
-    if session.claims.get("email_verified") == Some(&serde_json::Value::Bool(true)) {
-        tell(Identity::Email, text("email").as_deref())?;
+    // Only when session and permit speak of the same person.
+    if let (Some(held), Some(session)) = (held, permit.session()) {
+        let told = held.session.told.get_or_init(|| Told::of(session));
+        tell(Identity::Email, told.email.as_deref())?;
+        tell(Identity::Name, told.name.as_deref())?;
     }
-    tell(Identity::Name, text("name").as_deref())
+    Ok(())
+}
+
+/// What upstreams are told of a session's person, beside what the permit says.
+pub(crate) struct Told {
+    email: Option<String>,
+    name: Option<String>,
+}
+
+impl Told {
+    /// The name, and the e-mail address when the provider verified it.
+    fn of(session: &Session) -> Self {
+        let text = |claim: &str| {
+            let text = session.claims.get(claim)?.as_str()?;
+            Some(utf8_percent_encode(text, VALUE).to_string())
+        };
+        let verified = session.claims.get("email_verified") == Some(&Value::Bool(true));
+        Told {
+            email: text("email").filter(|_| verified),
+            name: text("name"),
+        }
+    }
 }
 
 /// In names and e-mail addresses everything but visible ASCII and spaces, and `%` itself, is

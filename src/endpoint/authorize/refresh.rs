@@ -6,17 +6,18 @@ use std::rc::Rc;
 use http::HeaderValue;
 
 use crate::endpoint::instance::Instance;
+use crate::endpoint::sessions::Opened;
 use crate::endpoint::{sessions, tokens};
 use crate::error::{Error, RefreshError};
 use crate::ports::Ports;
+use crate::session::Cookies;
 use crate::session::cookie::clear_session;
 use crate::session::refresh_lock::Patience;
-use crate::session::{Cookies, Session};
 use crate::time::UnixTime;
 
 /// A session and what became of its refresh.
 pub(super) struct Held<'h> {
-    pub(super) session: Rc<Session>,
+    pub(super) session: Rc<Opened>,
     /// The request's.
     pub(super) cookies: Cookies<'h>,
     /// `Set-Cookie` values with the refreshed session.
@@ -36,7 +37,7 @@ impl<'h> Held<'h> {
     /// # Errors
     /// As [`Held::refresh`].
     pub(super) async fn open(
-        session: Rc<Session>,
+        session: Rc<Opened>,
         cookies: Cookies<'h>,
         needs_token: bool,
         cookies_out: &mut Vec<HeaderValue>,
@@ -92,7 +93,7 @@ impl<'h> Held<'h> {
             Ok(mut session) => {
                 // It stays where it is.
                 session.record.clone_from(&self.session.record);
-                self.session = Rc::new(session);
+                self.session = Rc::new(Opened::new(session));
                 let saved = sessions::save(&self.session, &self.cookies, instance, ports, self.now);
                 self.set_cookies = saved.await?;
                 cookies_out.extend(self.set_cookies.iter().cloned());

@@ -6,6 +6,7 @@ use crate::endpoint::authorize::vouched::Voucher;
 use crate::endpoint::authorize::{introspection, verified};
 use crate::endpoint::discovery;
 use crate::endpoint::instance::Instance;
+use crate::endpoint::sessions::Opened;
 use crate::error::Error;
 use crate::jose::jws::looks_like_jwt;
 use crate::jose::{Jwk, Jws, JwsError};
@@ -15,7 +16,6 @@ use crate::oauth::access_token::{
 use crate::oauth::bearer::{BearerError, StepUpChallenge, is_b64token};
 use crate::policy::{DenialReason, Permit, StepUp, TokenRule, decision};
 use crate::ports::Ports;
-use crate::session::Session;
 use crate::time::UnixTime;
 
 /// What a token must be to pass.
@@ -25,11 +25,29 @@ pub(super) struct Needs<'c> {
     pub(super) step_up: &'c StepUp,
 }
 
+/// Where a token is from.
+#[derive(Clone, Copy)]
+pub(super) enum Shown<'t> {
+    /// The `Authorization` header.
+    Header(&'t str),
+    /// A session.
+    Session(&'t Opened),
+}
+
+impl<'t> Shown<'t> {
+    /// The token.
+    pub(super) fn text(self) -> &'t str {
+        match self {
+            Shown::Header(text) => text,
+            Shown::Session(session) => session.access_token.expose(),
+        }
+    }
+}
+
 /// The one check of access tokens: verified (or remembered as verified), then judged.
 pub(super) async fn check(
-    token: &str,
+    shown: Shown<'_>,
     needs: Needs<'_>,
-    session: Option<&Session>,
     instance: &Instance,
     ports: Ports<'_>,
     now: UnixTime,
@@ -41,18 +59,19 @@ pub(super) async fn check(
         .get(rule.issuer)
         .ok_or(Error::Internal)?;
     let mut opaque = false;
-    let verified = match verified::recall(token, instance, now) {
+    let verified = match verified::recall(shown, instance, now) {
         Some(known) => known,
         None => {
+            let token = shown.text();
             // What looks like a JWT is judged as one and no other way, whoever it says issued it.
             let jwt = looks_like_jwt(token);
-            match session {
-                Some(session) if !jwt => {
+            match shown {
+                Shown::Session(session) if !jwt => {
                     introspection::may_show(session, rule.issuer, instance)?;
                 }
-                Some(_) => {}
-                None if is_b64token(token) => {}
-                None => return Err(Error::Credential(BearerError::Malformed)),
+                Shown::Session(_) => {}
+                Shown::Header(_) if is_b64token(token) => {}
+                Shown::Header(_) => return Err(Error::Credential(BearerError::Malformed)),
             }
             opaque = !jwt && instance.config.introspects(rule.issuer);
             let verified = if opaque {
@@ -62,6 +81,10 @@ pub(super) async fn check(
             };
             verified.map_err(|error| named(error, token))?
         }
+    };
+    let session = match shown {
+        Shown::Header(_) => None,
+        Shown::Session(opened) => Some(opened.session()),
     };
     decision::decide(rule, step_up, rule_issuer, &verified, session, now).map_err(|reason| {
         let denied = |reason| Error::Denied {

@@ -7,6 +7,7 @@
 use std::rc::Rc;
 
 use crate::endpoint::authorize::memory::{Key, Memory};
+use crate::endpoint::authorize::token::Shown;
 use crate::endpoint::discovery;
 use crate::endpoint::instance::Instance;
 use crate::oauth::access_token::VerifiedAccessToken;
@@ -16,7 +17,7 @@ use crate::url::Issuer;
 const MAX_BYTES: usize = 2 * 1024 * 1024;
 
 /// The tokens remembered by one instance: at most 4,096, and about 2 MiB.
-pub struct VerifiedTokens(Memory<Known>);
+pub struct VerifiedTokens(Memory<Verified>);
 
 impl Default for VerifiedTokens {
     fn default() -> Self {
@@ -24,25 +25,45 @@ impl Default for VerifiedTokens {
     }
 }
 
+/// A token, and the key set it was verified with.
 #[derive(Clone)]
-struct Known {
+pub(crate) struct Verified {
     token: Rc<VerifiedAccessToken>,
     keys_fetched_at: UnixTime,
 }
 
-/// The token `text`, if it was verified with the key set in force.
+impl Verified {
+    fn is_in_force(&self, instance: &Instance, now: UnixTime) -> bool {
+        now < self.token.expires_at()
+            && discovery::keys_in_force(self.token.issuer(), instance, now)
+                == Some(self.keys_fetched_at)
+    }
+}
+
+/// The token of `shown`, if it was verified with the key set in force.
 pub(super) fn recall(
-    text: &str,
+    shown: Shown<'_>,
     instance: &Instance,
     now: UnixTime,
 ) -> Option<Rc<VerifiedAccessToken>> {
-    let known = instance
-        .verified
-        .borrow()
-        .0
-        .recall(&Key::Sealed(text.as_bytes()), now)?;
-    let in_force = discovery::keys_in_force(known.token.issuer(), instance, now)?;
-    (in_force == known.keys_fetched_at).then_some(known.token)
+    let Shown::Session(session) = shown else {
+        return look_up(shown, instance, now).map(|known| known.token);
+    };
+    // A session has one token all its life: nothing has to be compared.
+    let mut beside = session.token.borrow_mut();
+    if !beside
+        .as_ref()
+        .is_some_and(|known| known.is_in_force(instance, now))
+    {
+        *beside = look_up(shown, instance, now);
+    }
+    beside.as_ref().map(|known| Rc::clone(&known.token))
+}
+
+fn look_up(shown: Shown<'_>, instance: &Instance, now: UnixTime) -> Option<Verified> {
+    let known = instance.verified.borrow();
+    let known = known.0.recall(&Key::Sealed(shown.text().as_bytes()), now)?;
+    known.is_in_force(instance, now).then_some(known)
 }
 
 /// Remembers `token`, which is verified `text`. When there is no room, others are forgotten: they
@@ -56,7 +77,7 @@ pub(super) fn remember(
 ) -> Rc<VerifiedAccessToken> {
     let token = Rc::new(token);
     if let Some(keys_fetched_at) = discovery::keys_in_force(issuer.as_str(), instance, now) {
-        let known = Known {
+        let known = Verified {
             token: Rc::clone(&token),
             keys_fetched_at,
         };

@@ -29,8 +29,6 @@ pub(crate) use verified::Verified;
 pub use verified::VerifiedTokens;
 pub(crate) use vouched::Vouchers;
 
-use std::rc::Rc;
-
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response};
 
@@ -39,7 +37,6 @@ use crate::endpoint::authorize::login::{login_for, login_url};
 use crate::endpoint::authorize::refresh::Held;
 use crate::endpoint::authorize::token::{Needs, Shown, asked, check};
 use crate::endpoint::instance::Instance;
-use crate::endpoint::sessions::Opened;
 use crate::endpoint::{refuse, sessions};
 use crate::error::{BodyError, Error, SessionTokenMisfit};
 use crate::oauth::access_token::AccessTokenError;
@@ -68,7 +65,7 @@ pub enum Decision<'i> {
 /// Who passes, and by what.
 struct Passage<'h> {
     permit: Permit,
-    session: Option<Held<'h>>,
+    session: Option<Held>,
     /// From the `Authorization` header.
     bearer: Option<BearerToken<'h>>,
 }
@@ -297,9 +294,10 @@ async fn by_session_alone<'h>(
     ports: Ports<'_>,
     now: UnixTime,
 ) -> Result<Passage<'h>, Error> {
-    let (session, cookies) = open_session(head, cookies_out, instance, ports, now).await?;
+    let mut held = open_session(head, cookies_out, instance, ports, now).await?;
     require_same_origin(head, route, instance)?;
-    let held = Held::open(session, cookies, false, cookies_out, instance, ports, now).await?;
+    held.refresh_if_due(false, head, cookies_out, instance, ports)
+        .await?;
     let leeway = leeway_of(&held.session, instance);
     let session = held.session.session();
     let permit = decision::decide_session(&route.step_up, session, leeway, held.now)
@@ -341,13 +339,14 @@ async fn by_access_token<'h>(
             bearer: Some(token),
         });
     }
-    let (session, cookies) = open_session(head, cookies_out, instance, ports, now).await?;
+    let mut held = open_session(head, cookies_out, instance, ports, now).await?;
     require_same_origin(head, route, instance)?;
-    let mut held = Held::open(session, cookies, true, cookies_out, instance, ports, now).await?;
+    held.refresh_if_due(true, head, cookies_out, instance, ports)
+        .await?;
     let mut checked = check_session(&held, needs, instance, ports).await;
     if checked.as_ref().is_err_and(is_over)
         && held
-            .refresh(Patience::Wait, cookies_out, instance, ports)
+            .refresh(Patience::Wait, head, cookies_out, instance, ports)
             .await?
     {
         checked = check_session(&held, needs, instance, ports).await;
@@ -365,7 +364,7 @@ async fn by_access_token<'h>(
 
 /// The check of a session's access token.
 async fn check_session(
-    held: &Held<'_>,
+    held: &Held,
     needs: Needs<'_>,
     instance: &Instance,
     ports: Ports<'_>,
@@ -434,16 +433,16 @@ fn as_session_error(
     }
 }
 
-async fn open_session<'h>(
-    head: &'h Head,
+async fn open_session(
+    head: &Head,
     cookies_out: &mut Vec<HeaderValue>,
     instance: &Instance,
     ports: Ports<'_>,
     now: UnixTime,
-) -> Result<(Rc<Opened>, Cookies<'h>), Error> {
+) -> Result<Held, Error> {
     let cookies = Cookies::of_lines(head.values("cookie"))?;
     match sessions::open(&cookies, instance, ports, now).await {
-        Ok(session) => Ok((session, cookies)),
+        Ok(session) => Ok(Held::new(session, cookies.of_others(), now)),
         Err(none) => {
             cookies_out.extend(none.cookies);
             Err(none.error)
@@ -482,7 +481,8 @@ fn forward<'i>(
         set_cookies.clone_from(&held.set_cookies);
         let limits = &instance.config.session;
         if held.session.needs_renewal(limits, held.now) && held.may_be_renewed() {
-            set_cookies = sessions::renew(&held.session, &held.cookies, instance, held.now);
+            let present = Cookies::of_lines(head.values("cookie"))?;
+            set_cookies = sessions::renew(&held.session, &present, instance, held.now);
         }
     }
     let caller = match &passage {

@@ -33,7 +33,7 @@ pub(super) enum Caller<'a> {
     /// Nobody: a preflight that is passed on. No credential of any kind goes with it.
     Nobody,
     /// Whom the permit names; the session is there when it came by one.
-    Known(&'a Permit, Option<&'a Held<'a>>),
+    Known(&'a Permit, Option<&'a Held>),
 }
 
 /// The headers for the upstream.
@@ -59,7 +59,7 @@ pub(super) fn request(
     }
     let cookie = match caller {
         Caller::Nobody => None,
-        Caller::Known(_, Some(held)) => held.cookies.of_others(),
+        Caller::Known(_, Some(held)) => held.others.clone(),
         Caller::Anybody | Caller::Known(_, None) => without_own(head.values("cookie")),
     };
     if let Some(cookie) = cookie {
@@ -75,7 +75,7 @@ pub(super) fn request(
 fn identity(
     fields: &mut Vec<Field>,
     permit: &Permit,
-    held: Option<&Held<'_>>,
+    held: Option<&Held>,
     names: &IdentityHeaders,
 ) -> Result<(), Error> {
     let mut tell = |identity, value: Option<&str>| match (names.name(identity), value) {

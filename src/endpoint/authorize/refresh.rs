@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use http::HeaderValue;
 
+use crate::endpoint::authorize::Head;
 use crate::endpoint::instance::Instance;
 use crate::endpoint::sessions::Opened;
 use crate::endpoint::{sessions, tokens};
@@ -16,10 +17,10 @@ use crate::session::refresh_lock::Patience;
 use crate::time::UnixTime;
 
 /// A session and what became of its refresh.
-pub(super) struct Held<'h> {
+pub(super) struct Held {
     pub(super) session: Rc<Opened>,
-    /// The request's.
-    pub(super) cookies: Cookies<'h>,
+    /// The cookies of others that came with it.
+    pub(super) others: Option<Vec<u8>>,
     /// `Set-Cookie` values with the refreshed session.
     pub(super) set_cookies: Vec<HeaderValue>,
     /// A refresh takes its time: the time after it.
@@ -29,40 +30,44 @@ pub(super) struct Held<'h> {
     tried: bool,
 }
 
-impl<'h> Held<'h> {
-    /// `session`, refreshed when that is due by `expires_in`. Who needs its token waits when
-    /// the token is over; else one request refreshes it and the others go on with what they
-    /// have.
-    ///
-    /// # Errors
-    /// As [`Held::refresh`].
-    pub(super) async fn open(
-        session: Rc<Opened>,
-        cookies: Cookies<'h>,
-        needs_token: bool,
-        cookies_out: &mut Vec<HeaderValue>,
-        instance: &Instance,
-        ports: Ports<'_>,
-        now: UnixTime,
-    ) -> Result<Self, Error> {
-        let mut held = Held {
+impl Held {
+    pub(super) fn new(session: Rc<Opened>, others: Option<Vec<u8>>, now: UnixTime) -> Self {
+        Held {
             session,
-            cookies,
+            others,
             set_cookies: Vec::new(),
             now,
             failed: None,
             tried: false,
-        };
-        if held.session.refresh_due_at().is_some_and(|due| due <= now) {
-            let expires_at = held.session.access_token_expires_at;
-            let over = expires_at.is_some_and(|expires_at| expires_at <= now);
-            let patience = match needs_token && over {
-                true => Patience::Wait,
-                false => Patience::Hurry,
-            };
-            held.refresh(patience, cookies_out, instance, ports).await?;
         }
-        Ok(held)
+    }
+
+    /// Refreshes when that is due by `expires_in`. Who needs the token waits when it is over; else
+    /// one request refreshes it and the others go on with what they have.
+    ///
+    /// # Errors
+    /// As [`Held::refresh`].
+    pub(super) async fn refresh_if_due(
+        &mut self,
+        needs_token: bool,
+        head: &Head,
+        cookies_out: &mut Vec<HeaderValue>,
+        instance: &Instance,
+        ports: Ports<'_>,
+    ) -> Result<(), Error> {
+        let due = self.session.refresh_due_at();
+        if due.is_none_or(|due| self.now < due) {
+            return Ok(());
+        }
+        let expires_at = self.session.access_token_expires_at;
+        let over = expires_at.is_some_and(|expires_at| expires_at <= self.now);
+        let patience = match needs_token && over {
+            true => Patience::Wait,
+            false => Patience::Hurry,
+        };
+        self.refresh(patience, head, cookies_out, instance, ports)
+            .await?;
+        Ok(())
     }
 
     /// Refreshes, when that is configured and was not tried before; true when there are new
@@ -76,6 +81,7 @@ impl<'h> Held<'h> {
     pub(super) async fn refresh(
         &mut self,
         patience: Patience,
+        head: &Head,
         cookies_out: &mut Vec<HeaderValue>,
         instance: &Instance,
         ports: Ports<'_>,
@@ -89,18 +95,19 @@ impl<'h> Held<'h> {
         self.tried = true;
         let refreshed = tokens::refresh(&self.session, patience, instance, ports).await;
         self.now = ports.clock.now();
+        let present = Cookies::of_lines(head.values("cookie"))?;
         match refreshed {
             Ok(mut session) => {
                 // It stays where it is.
                 session.record.clone_from(&self.session.record);
                 self.session = Rc::new(Opened::new(session));
-                let saved = sessions::save(&self.session, &self.cookies, instance, ports, self.now);
+                let saved = sessions::save(&self.session, &present, instance, ports, self.now);
                 self.set_cookies = saved.await?;
                 cookies_out.extend(self.set_cookies.iter().cloned());
                 Ok(true)
             }
             Err(error @ Error::Refresh(RefreshError::Ended)) => {
-                cookies_out.extend(clear_session(&self.cookies));
+                cookies_out.extend(clear_session(&present));
                 Err(error)
             }
             Err(error) => {

@@ -21,6 +21,8 @@ pub(crate) struct Opened {
     session: Rc<Session>,
     /// Its access token, verified.
     pub(crate) token: RefCell<Option<Verified>>,
+    /// When the token should be refreshed.
+    refresh_due_at: OnceCell<Option<UnixTime>>,
     /// What upstreams are told of its person.
     pub(crate) told: OnceCell<Told>,
     /// Where the watermark was when no mark ended it.
@@ -32,6 +34,7 @@ impl Opened {
         Opened {
             session: Rc::new(session),
             token: RefCell::default(),
+            refresh_due_at: OnceCell::new(),
             told: OnceCell::new(),
             unrevoked_at: Cell::default(),
         }
@@ -40,6 +43,12 @@ impl Opened {
     /// The session alone.
     pub(crate) fn session(&self) -> &Rc<Session> {
         &self.session
+    }
+
+    /// As [`Session::refresh_due_at`], which takes a hash.
+    pub(crate) fn refresh_due_at(&self) -> Option<UnixTime> {
+        let due = || self.session.refresh_due_at();
+        *self.refresh_due_at.get_or_init(due)
     }
 }
 

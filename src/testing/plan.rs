@@ -19,6 +19,10 @@ impl PlanHeaders for Forward<'_> {
     }
 
     fn response_headers(&self, upstream: HeaderMap) -> HeaderMap {
-        header_map(&self.response_fields(list(&upstream)))
+        let upstream = list(&upstream);
+        let mut fields = upstream.clone();
+        let changed = self.change_response(&mut fields);
+        assert!(changed || fields == upstream, "it is handed on as it came");
+        header_map(&fields)
     }
 }

@@ -1,9 +1,10 @@
 //! The gate on raw stream handles: a body is never read here. The request's stream goes to the
-//! upstream and the answer's stream to the client as they are, and the host moves the bytes.
+//! upstream and the answer's stream to the client as they are, and the host moves the bytes. An
+//! answer with nothing to change in its head is handed on whole.
 //! The exceptions are in [`crate::relay`]: a request body of unknown length on a route with a limit,
 //! and the begin of an answer of unknown length.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use airside::endpoint::authorize::{Field, Head, authorize, upstream_failed, values};
@@ -15,11 +16,12 @@ use spin_sdk::wasip3::http::client;
 use spin_sdk::wasip3::http::types::{
     ErrorCode, Fields, Request as WasiRequest, RequestOptions, Response as WasiResponse, Scheme,
 };
+use spin_sdk::wasip3::wit_bindgen::StreamReader;
 use spin_sdk::wasip3::wit_future;
 
 use crate::http_client::is_timeout;
 use crate::instance::instance;
-use crate::message::{method, no_trailers, respond_with};
+use crate::message::{Trailers, method, no_trailers, respond_with};
 use crate::ports;
 use crate::relay::{Limit, counted, measured};
 
@@ -107,50 +109,22 @@ async fn forward(
     plan: &Forward<'_>,
     too_large: &Rc<Cell<bool>>,
 ) -> Result<WasiResponse, ErrorCode> {
-    let invalid = |()| ErrorCode::HttpRequestUriInvalid;
-    let wasi_method = request.get_method();
-    let (_, received) = wit_future::new(|| Ok(()));
-    let (body, trailers) = WasiRequest::consume_body(request, received);
-    let (contents, trailers) = match plan.body {
-        // Without a body there are no trailers. The host would tell so only to whoever reads the
-        // body to its end, and a component that is called would wait for it.
-        Body::None => (None, no_trailers()),
-        Body::Stream => (Some(body), trailers),
-        Body::AtMost(limit) => {
-            let limit = Limit::new(limit, Rc::clone(too_large));
-            let (counted, trailers) = counted(body, trailers, limit);
-            (Some(counted), trailers)
-        }
-    };
-    let headers = wasi_fields(&plan.fields)?;
-    let (outgoing, _sent) = WasiRequest::new(headers, contents, trailers, Some(options(plan)));
-    let scheme = if plan.scheme == "https" {
-        Scheme::Https
-    } else {
-        Scheme::Http
-    };
-    outgoing.set_method(&wasi_method).map_err(invalid)?;
-    outgoing.set_scheme(Some(&scheme)).map_err(invalid)?;
-    outgoing
-        .set_authority(Some(plan.authority))
-        .map_err(invalid)?;
-    outgoing
-        .set_path_with_query(Some(&plan.path_and_query))
-        .map_err(invalid)?;
-
-    let incoming = client::send(outgoing).await?;
-    let status = incoming.get_status_code();
-    let mut fields = plan.response_fields(incoming.get_headers().copy_all());
+    let incoming = client::send(outgoing(request, plan, too_large)?).await?;
+    let mut fields = incoming.get_headers().copy_all();
+    let changed = plan.change_response(&mut fields);
     let length = values(&fields, "content-length").next();
-    let bodiless = method == Method::HEAD
-        || matches!(status, 204 | 304)
-        || length.is_some_and(|length| length == b"0");
+    let streams = length.is_some_and(|length| length != b"0") || is_event_stream(&fields);
+    let status = incoming.get_status_code();
+    let bodiless = *method == Method::HEAD || matches!(status, 204 | 304);
+    if streams && !bodiless && !changed {
+        return Ok(incoming);
+    }
     let (_, received) = wit_future::new(|| Ok(()));
     let (body, trailers) = WasiResponse::consume_body(incoming, received);
-    let (contents, trailers) = if bodiless {
-        (None, trailers)
-    } else if length.is_some() || is_event_stream(&fields) {
+    let (contents, trailers) = if streams && !bodiless {
         (Some(body), trailers)
+    } else if bodiless || length.is_some() {
+        (None, trailers)
     } else {
         let (contents, trailers, length) = measured(body, trailers).await;
         if let Some(length) = length {
@@ -165,6 +139,60 @@ async fn forward(
     Ok(response)
 }
 
+/// The request that `plan` makes of `request`.
+///
+/// # Errors
+/// [`ErrorCode`] when the host refuses a part of it.
+fn outgoing(
+    request: WasiRequest,
+    plan: &Forward<'_>,
+    too_large: &Rc<Cell<bool>>,
+) -> Result<WasiRequest, ErrorCode> {
+    let invalid = |()| ErrorCode::HttpRequestUriInvalid;
+    let headers = wasi_fields(&plan.fields)?;
+    let method = request.get_method();
+    let (contents, trailers) = match plan.body {
+        // Without a body there are no trailers. The host would tell so only to whoever reads the
+        // body to its end, and a component that is called would wait for it. Nor is it opened,
+        // which costs several calls of the host: what there may be of it goes with the request.
+        Body::None => {
+            drop(request);
+            (None, no_trailers())
+        }
+        Body::Stream => {
+            let (body, trailers) = opened(request);
+            (Some(body), trailers)
+        }
+        Body::AtMost(limit) => {
+            let limit = Limit::new(limit, Rc::clone(too_large));
+            let (body, trailers) = opened(request);
+            let (counted, trailers) = counted(body, trailers, limit);
+            (Some(counted), trailers)
+        }
+    };
+    let (outgoing, _sent) = WasiRequest::new(headers, contents, trailers, Some(options(plan)));
+    let scheme = if plan.scheme == "https" {
+        Scheme::Https
+    } else {
+        Scheme::Http
+    };
+    outgoing.set_method(&method).map_err(invalid)?;
+    outgoing.set_scheme(Some(&scheme)).map_err(invalid)?;
+    outgoing
+        .set_authority(Some(plan.authority))
+        .map_err(invalid)?;
+    outgoing
+        .set_path_with_query(Some(&plan.path_and_query))
+        .map_err(invalid)?;
+    Ok(outgoing)
+}
+
+/// The body of `request`.
+fn opened(request: WasiRequest) -> (StreamReader<u8>, Trailers) {
+    let (_, received) = wit_future::new(|| Ok(()));
+    WasiRequest::consume_body(request, received)
+}
+
 /// True for an answer that is never complete when it begins.
 fn is_event_stream(fields: &[Field]) -> bool {
     values(fields, "content-type").any(|value| {
@@ -173,12 +201,31 @@ fn is_event_stream(fields: &[Field]) -> bool {
     })
 }
 
+thread_local! {
+    /// The options of each upstream that this instance has sent something to: to copy one is a
+    /// single call of the host.
+    static OPTIONS: RefCell<Vec<([Lifetime; 3], RequestOptions)>> = const { RefCell::new(Vec::new()) };
+}
+
 fn options(plan: &Forward<'_>) -> RequestOptions {
-    let nanoseconds = |life: Lifetime| Some(life.as_secs().saturating_mul(1_000_000_000));
-    let options = RequestOptions::new();
-    // A host that does not support one of them keeps its own default.
-    let _ = options.set_connect_timeout(nanoseconds(plan.connect_timeout));
-    let _ = options.set_first_byte_timeout(nanoseconds(plan.first_byte_timeout));
-    let _ = options.set_between_bytes_timeout(nanoseconds(plan.between_bytes_timeout));
-    options
+    let wanted = [
+        plan.connect_timeout,
+        plan.first_byte_timeout,
+        plan.between_bytes_timeout,
+    ];
+    OPTIONS.with_borrow_mut(|known| {
+        if let Some((_, options)) = known.iter().find(|(times, _)| *times == wanted) {
+            return options.clone();
+        }
+        let options = RequestOptions::new();
+        let [connect, first_byte, between_bytes] =
+            wanted.map(|time| Some(time.as_secs().saturating_mul(1_000_000_000)));
+        // A host that does not support one of them keeps its own default.
+        let _ = options.set_connect_timeout(connect);
+        let _ = options.set_first_byte_timeout(first_byte);
+        let _ = options.set_between_bytes_timeout(between_bytes);
+        let copy = options.clone();
+        known.push((wanted, options));
+        copy
+    })
 }

@@ -106,9 +106,10 @@ impl<'i> Forward<'i> {
         })
     }
 
-    /// All header fields of the answer to the client, from those of the upstream.
-    pub fn response_fields(&self, upstream: Vec<Field>) -> Vec<Field> {
-        headers::response(self, upstream)
+    /// Makes the header fields of the upstream's answer those of the answer to the client. False
+    /// when they were fit as they came.
+    pub fn change_response(&self, fields: &mut Vec<Field>) -> bool {
+        headers::response(self, fields)
     }
 
     /// Adds a header field to the request.

@@ -9,15 +9,17 @@ use crate::policy::proxying::Preflight;
 use crate::session::cookie::is_own;
 use crate::url::Origin;
 
-/// The headers of the answer to the client, from those of the upstream.
+/// Makes the headers of the upstream's answer those of the answer to the client; true when that
+/// changed anything.
 pub(in crate::endpoint::authorize) fn response(
     plan: &Forward<'_>,
-    mut fields: Vec<Field>,
-) -> Vec<Field> {
+    fields: &mut Vec<Field>,
+) -> bool {
     let cors = plan.route.proxying.cors.as_ref();
     let by_gate = cors.is_some_and(|cors| cors.preflight == Preflight::Gate);
-    let listed = named_by_connection(&fields);
+    let listed = named_by_connection(fields);
     let mut sets_cookie = !plan.set_cookies.is_empty();
+    let mut changed = plan.by_session || sets_cookie || by_gate;
     fields.retain_mut(|(name, value)| {
         // The host gives names in lower case; nothing here depends on it.
         name.make_ascii_lowercase();
@@ -34,15 +36,17 @@ pub(in crate::endpoint::authorize) fn response(
             _ => None,
         };
         if let Some(public) = public {
+            changed |= public.as_bytes() != value;
             *value = public.into_bytes();
         }
+        changed |= drop;
         !drop
     });
     if plan.by_session {
         // A shared cache that keeps a Set-Cookie gives one person's session to another.
         let control = match sets_cookie {
             true => "no-store".to_owned(),
-            false => privatised(&fields),
+            false => privatised(fields),
         };
         fields.retain(|(name, _)| {
             // The others speak to shared caches alone, past `Cache-Control` (RFC 9213).
@@ -51,17 +55,17 @@ pub(in crate::endpoint::authorize) fn response(
                 "cache-control" | "cdn-cache-control" | "surrogate-control"
             )
         });
-        add(&mut fields, "cache-control", control.as_bytes());
+        add(fields, "cache-control", control.as_bytes());
     }
     for cookie in &plan.set_cookies {
-        add(&mut fields, "set-cookie", cookie.as_bytes());
+        add(fields, "set-cookie", cookie.as_bytes());
     }
     if by_gate && let Some(cors) = cors {
         for (name, value) in cors::allowing(cors, plan.allowed_origin.as_ref()) {
-            add(&mut fields, name.as_str(), value.as_bytes());
+            add(fields, name.as_str(), value.as_bytes());
         }
     }
-    fields
+    changed
 }
 
 fn add(fields: &mut Vec<Field>, name: &str, value: &[u8]) {

@@ -54,7 +54,11 @@ fn plan(config: &Config, route: usize) -> Forward<'_> {
 }
 
 fn response(plan: &Forward<'_>, upstream: HeaderMap) -> HeaderMap {
-    header_map(&super::response(plan, list(&upstream)))
+    let upstream = list(&upstream);
+    let mut fields = upstream.clone();
+    let changed = super::response(plan, &mut fields);
+    assert!(changed || fields == upstream, "it is handed on as it came");
+    header_map(&fields)
 }
 
 #[test]

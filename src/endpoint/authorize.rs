@@ -70,21 +70,22 @@ struct Passage<'h> {
     bearer: Option<BearerToken<'h>>,
 }
 
-/// Decides about a request.
-pub async fn authorize<'i>(head: &Head, instance: &'i Instance, ports: Ports<'_>) -> Decision<'i> {
+/// Decides about a request. The header fields of one that passes are in its plan afterwards, and
+/// no more in `head`.
+pub async fn authorize<'i>(
+    head: &mut Head<'_>,
+    instance: &'i Instance,
+    ports: Ports<'_>,
+) -> Decision<'i> {
     let mut cookies = Vec::new();
     let mut route = None;
     match decide(head, &mut cookies, &mut route, instance, ports).await {
         Ok(decision) => decision,
         Err(error) => {
             let audience = respond::audience(head.headers(), &head.method);
-            let target = head
-                .uri
-                .path_and_query()
-                .map_or("/", |target| target.as_str());
             let may_log_in = audience == Audience::Browser && !instance.config.providers.is_empty();
             if may_log_in && let Some(again) = login_for(&error, head) {
-                return Decision::Respond(see_other(&login_url(target, again), cookies));
+                return Decision::Respond(see_other(&login_url(head.target, again), cookies));
             }
             let fields = refusal_fields(&error, head);
             let mut response = refuse(&error, audience, cookies, ports, fields);
@@ -98,7 +99,7 @@ pub async fn authorize<'i>(head: &Head, instance: &'i Instance, ports: Ports<'_>
 /// The answer to a request of `plan` that the upstream did not answer. `cause` is for the log
 /// only.
 pub fn upstream_failed(
-    head: &Head,
+    head: &Head<'_>,
     plan: &Forward<'_>,
     failure: Failure,
     cause: String,
@@ -109,12 +110,14 @@ pub fn upstream_failed(
         Failure::Timeout => Error::UpstreamTimeout,
         Failure::Unavailable => Error::UpstreamUnavailable,
     };
-    let audience = respond::audience(head.headers(), &head.method);
+    let audience = respond::audience(&header_map(&plan.fields), &head.method);
     let mut fields = refusal_fields(&error, head);
     fields.push(("cause", cause));
     // A session that was refreshed on the way is of no use without its new cookie.
     let mut response = refuse(&error, audience, plan.set_cookies.clone(), ports, fields);
-    readable_by_page(&mut response, head, Some(plan.route));
+    if let Some(cors) = &plan.route.proxying.cors {
+        cors::allow(response.headers_mut(), cors, plan.allowed_origin.as_ref());
+    }
     response
 }
 
@@ -130,24 +133,24 @@ pub enum Failure {
 }
 
 /// Lets the page of an allowed origin read why it was refused.
-fn readable_by_page(response: &mut Response<Bytes>, head: &Head, route: Option<&Route>) {
+fn readable_by_page(response: &mut Response<Bytes>, head: &Head<'_>, route: Option<&Route>) {
     if let Some(cors) = route.and_then(|route| route.proxying.cors.as_ref()) {
         let origin = cors::allowed_origin(cors, head.headers());
         cors::allow(response.headers_mut(), cors, origin.as_ref());
     }
 }
 
-fn refusal_fields(error: &Error, head: &Head) -> Vec<(&'static str, String)> {
+fn refusal_fields(error: &Error, head: &Head<'_>) -> Vec<(&'static str, String)> {
     // The path without its query: people put secrets there. An ambiguous one not at all.
     let mut fields = vec![("method", head.method.to_string())];
     if !matches!(error, Error::Path(_)) {
-        fields.push(("path", head.uri.path().to_owned()));
+        fields.push(("path", head.path().to_owned()));
     }
     fields
 }
 
 async fn decide<'i>(
-    head: &Head,
+    head: &mut Head<'_>,
     cookies_out: &mut Vec<HeaderValue>,
     route_out: &mut Option<&'i Route>,
     instance: &'i Instance,
@@ -155,11 +158,7 @@ async fn decide<'i>(
 ) -> Result<Decision<'i>, Error> {
     let now = ports.clock.now();
     let config = &instance.config;
-    let target = head
-        .uri
-        .path_and_query()
-        .map_or("", |target| target.as_str());
-    let path = CheckedPath::parse(target)?;
+    let path = CheckedPath::parse(head.target)?;
     // TRACE gives back what is meant for the upstream alone: who calls, an assertion, a credential
     // of ours (RFC 9110 section 9.3.8). CONNECT asks for a tunnel.
     if [Method::TRACE, Method::CONNECT].contains(&head.method) {
@@ -216,7 +215,8 @@ async fn decide<'i>(
         let token = passage.bearer.map(BearerToken::expose).or(of_session);
         authorization = credential::authorization(upstream, token, instance, ports, now).await?;
     }
-    let mut plan = forward(head, &path, route, passage, instance, now)?;
+    let caller = passage.map(|passage| (passage.permit, passage.session));
+    let mut plan = forward(head, &path, route, caller, instance, now)?;
     if let Some(value) = authorization {
         plan.add("authorization", &value);
     }
@@ -226,7 +226,7 @@ async fn decide<'i>(
 /// What becomes of a CORS preflight, on a route that says so: the gate answers, or the upstream
 /// does and learns nothing of the caller. `None` for every other request.
 fn preflight<'i>(
-    head: &Head,
+    head: &mut Head<'_>,
     path: &CheckedPath<'_>,
     route_out: &mut Option<&'i Route>,
     instance: &'i Instance,
@@ -287,7 +287,7 @@ fn allow(indices: &[usize], instance: &Instance) -> String {
 
 /// A session on a route that asks for nothing else.
 async fn by_session_alone<'h>(
-    head: &'h Head,
+    head: &'h Head<'_>,
     route: &Route,
     cookies_out: &mut Vec<HeaderValue>,
     instance: &Instance,
@@ -317,7 +317,7 @@ fn leeway_of(session: &Session, instance: &Instance) -> Leeway {
 /// An access token, from the `Authorization` header or else from the session. Both go
 /// through the same check.
 async fn by_access_token<'h>(
-    head: &'h Head,
+    head: &'h Head<'_>,
     route: &Route,
     needs: Needs<'_>,
     cookies_out: &mut Vec<HeaderValue>,
@@ -326,7 +326,7 @@ async fn by_access_token<'h>(
     now: UnixTime,
 ) -> Result<Passage<'h>, Error> {
     // A token in an address ends in logs and histories, and would go on to the upstream.
-    if has_token_in_query(head.uri.query()) {
+    if has_token_in_query(head.query()) {
         return Err(Error::Credential(BearerError::InQuery));
     }
     // A header decides alone: the cookie is then not even opened.
@@ -434,7 +434,7 @@ fn as_session_error(
 }
 
 async fn open_session(
-    head: &Head,
+    head: &Head<'_>,
     cookies_out: &mut Vec<HeaderValue>,
     instance: &Instance,
     ports: Ports<'_>,
@@ -452,7 +452,7 @@ async fn open_session(
 
 /// A cookie goes with requests that other sites cause: what changes something needs proof
 /// that this very site asked for it, or one that the route trusts with the person's cookies.
-fn require_same_origin(head: &Head, route: &Route, instance: &Instance) -> Result<(), Error> {
+fn require_same_origin(head: &Head<'_>, route: &Route, instance: &Instance) -> Result<(), Error> {
     let safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(&head.method);
     let cors = route.proxying.cors.as_ref();
     if safe
@@ -466,16 +466,15 @@ fn require_same_origin(head: &Head, route: &Route, instance: &Instance) -> Resul
 }
 
 fn forward<'i>(
-    head: &Head,
+    head: &mut Head<'_>,
     path: &CheckedPath<'_>,
     route: &'i Route,
-    passage: Option<Passage<'_>>,
+    caller: Option<(Permit, Option<Held>)>,
     instance: &'i Instance,
     now: UnixTime,
 ) -> Result<Box<Forward<'i>>, Error> {
-    let held = passage
-        .as_ref()
-        .and_then(|passage| passage.session.as_ref());
+    let permit = caller.as_ref().map(|(permit, _)| permit);
+    let held = caller.as_ref().and_then(|(_, held)| held.as_ref());
     let mut set_cookies = Vec::new();
     if let Some(held) = held {
         set_cookies.clone_from(&held.set_cookies);
@@ -485,15 +484,15 @@ fn forward<'i>(
             set_cookies = sessions::renew(&held.session, &present, instance, held.now);
         }
     }
-    let caller = match &passage {
-        Some(passage) => Caller::Known(&passage.permit, held),
+    let caller = match permit {
+        Some(permit) => Caller::Known(permit, held),
         None => Caller::Anybody,
     };
     let mut plan = Forward::new(head, path, route, caller, set_cookies, &instance.config)?;
-    if let (Some(passage), Some(wanted)) = (&passage, &plan.upstream.assertion) {
+    if let (Some(permit), Some(wanted)) = (permit, &plan.upstream.assertion) {
         // A refresh of the session's tokens may have taken a while.
         let now = held.map_or(now, |held| held.now);
-        let value = assertion::sign(&passage.permit, wanted, head, &plan, instance, now)?;
+        let value = assertion::sign(permit, wanted, head, &plan, instance, now)?;
         plan.add(assertion::HEADER, &value);
     }
     Ok(Box::new(plan))

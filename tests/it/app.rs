@@ -170,7 +170,7 @@ impl App {
             }
             _ => {
                 let (head, _) = request.into_parts();
-                match block_on(endpoint::authorize(&Head::from(&head), instance, ports)) {
+                match block_on(endpoint::authorize(&mut Head::from(&head), instance, ports)) {
                     Decision::Respond(response) => response,
                     Decision::Forward(plan) => {
                         self.store(&plan.response_headers(HeaderMap::new()));

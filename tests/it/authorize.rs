@@ -97,7 +97,7 @@ impl Gate {
 
     fn decide(&self, head: &Parts) -> Decision<'_> {
         block_on(authorize(
-            &Head::from(head),
+            &mut Head::from(head),
             &self.instance,
             self.world.ports(),
         ))

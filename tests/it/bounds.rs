@@ -200,7 +200,7 @@ impl Gate {
             http: &network,
             ..self.world.ports()
         };
-        match block_on(authorize(&Head::from(&head), &self.gate, ports)) {
+        match block_on(authorize(&mut Head::from(&head), &self.gate, ports)) {
             Decision::Forward(_) => (200, None),
             Decision::Respond(response) => {
                 let code = response.extensions().get::<Code>().map(|code| code.0);

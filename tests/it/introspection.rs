@@ -125,7 +125,7 @@ impl Gate {
     fn decide(&self, request: http::request::Builder) -> Result<String, (u16, &'static str)> {
         let head = request.body(()).expect("request").into_parts().0;
         let (instance, ports) = (&self.app.instance, self.app.world.ports());
-        match block_on(authorize(&Head::from(&head), instance, ports)) {
+        match block_on(authorize(&mut Head::from(&head), instance, ports)) {
             Decision::Forward(plan) => {
                 assert!(!plan.headers().contains_key("authorization"));
                 let text = |name| plan.headers()[name].to_str().expect("text").to_owned();
@@ -416,7 +416,7 @@ fn a_question_without_answer_is_503_with_retry_after_and_not_remembered() {
     let head = Request::get("/api/x").header("authorization", "Bearer opaque");
     let head = head.body(()).expect("request").into_parts().0;
     let (instance, ports) = (&gate.app.instance, gate.app.world.ports());
-    match block_on(authorize(&Head::from(&head), instance, ports)) {
+    match block_on(authorize(&mut Head::from(&head), instance, ports)) {
         Decision::Respond(response) => {
             assert_eq!(response.headers()["retry-after"], "10");
             assert!(!response.headers().contains_key("www-authenticate"));

@@ -144,7 +144,7 @@ impl Gate {
             .header("authorization", format!("Bearer {}", self.jwt("eve")));
         let head = head.body(()).expect("request").into_parts().0;
         let decision = block_on(authorize(
-            &Head::from(&head),
+            &mut Head::from(&head),
             &machine,
             self.app.world.ports(),
         ));
@@ -177,7 +177,7 @@ impl Gate {
         }
         let head = request.body(()).expect("request").into_parts().0;
         match authorize(
-            &Head::from(&head),
+            &mut Head::from(&head),
             &self.app.instance,
             self.app.world.ports(),
         )

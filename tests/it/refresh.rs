@@ -282,7 +282,7 @@ impl Fleet {
             _ => request.header("sec-fetch-site", "same-origin"),
         };
         let (head, ()) = request.body(()).expect("request").into_parts();
-        match authorize(&Head::from(&head), machine, ports).await {
+        match authorize(&mut Head::from(&head), machine, ports).await {
             Decision::Respond(response) => Answer {
                 status: response.status().as_u16(),
                 code: response.extensions().get::<Code>().map(|code| code.0),
@@ -739,7 +739,7 @@ fn where_it_is_not_configured_nothing_is_refreshed_by_the_gate_or_by_tokens() {
     };
     let head = Request::get("/api/x").header(COOKIE, newer.cookie(&session));
     let (head, ()) = head.body(()).expect("request").into_parts();
-    let decision = block_on(authorize(&Head::from(&head), &newer.machines[0], ports));
+    let decision = block_on(authorize(&mut Head::from(&head), &newer.machines[0], ports));
     let Decision::Respond(response) = decision else {
         panic!("forwarded")
     };
@@ -1054,7 +1054,7 @@ fn a_cross_site_request_causes_no_refresh() {
         .body(());
     let (head, ()) = head.expect("request").into_parts();
     let decision = block_on(authorize(
-        &Head::from(&head),
+        &mut Head::from(&head),
         &fleet.machines[0],
         fleet.world.ports(),
     ));

@@ -58,7 +58,7 @@ fn gate(app: &App, path: &str, headers: &[(&str, &str)]) -> Outcome {
     }
     let head = request.body(()).expect("request").into_parts().0;
     match block_on(authorize(
-        &Head::from(&head),
+        &mut Head::from(&head),
         &app.instance,
         app.world.ports(),
     )) {

@@ -270,8 +270,8 @@ fn a_logout_wins_over_a_renewal_however_they_interleave() {
         };
         let ports = app.world.ports();
         let (head, _) = request(Method::GET, "/invoices").into_parts();
-        let head = endpoint::Head::from(&head);
-        let renewal = endpoint::authorize(&head, &app.instance, ports);
+        let mut head = endpoint::Head::from(&head);
+        let renewal = endpoint::authorize(&mut head, &app.instance, ports);
         let logout = endpoint::logout(request(Method::POST, "/auth/logout"), &app.instance, ports);
         if late == 0 {
             block_on_both(renewal, logout);

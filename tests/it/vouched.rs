@@ -65,7 +65,7 @@ impl Gate {
         let head = request.body(()).expect("request").into_parts().0;
         let before = checks::so_far();
         let decision = block_on(authorize(
-            &Head::from(&head),
+            &mut Head::from(&head),
             instance,
             self.app.world.ports(),
         ));

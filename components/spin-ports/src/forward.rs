@@ -21,7 +21,7 @@ use spin_sdk::wasip3::wit_future;
 
 use crate::http_client::is_timeout;
 use crate::instance::instance;
-use crate::message::{Trailers, method, no_trailers, respond_with};
+use crate::message::{Trailers, method, no_trailers, respond_with, wasi_method};
 use crate::ports;
 use crate::relay::{Limit, counted, measured};
 
@@ -35,10 +35,13 @@ pub async fn gate(request: WasiRequest) -> Result<WasiResponse, ErrorCode> {
     let Some(instance) = instance(ports, start).await else {
         return respond_with(respond::unusable());
     };
-    let Some(head) = head(&request) else {
+    let Some(method) = method(request.get_method()) else {
         return respond_with(malformed_request(ports));
     };
-    match authorize(&head, &instance, ports).await {
+    let target = request.get_path_with_query().unwrap_or_default();
+    let fields = request.get_headers().copy_all();
+    let mut head = Head::new(method, &target, fields);
+    match authorize(&mut head, &instance, ports).await {
         Decision::Respond(response) => respond_with(response),
         Decision::Forward(plan) => {
             let too_large = Rc::new(Cell::new(false));
@@ -58,12 +61,6 @@ pub async fn gate(request: WasiRequest) -> Result<WasiResponse, ErrorCode> {
             }
         }
     }
-}
-
-fn head(request: &WasiRequest) -> Option<Head> {
-    let target = request.get_path_with_query().unwrap_or_default();
-    let fields = request.get_headers().copy_all();
-    Head::new(method(request.get_method())?, &target, fields)
 }
 
 /// The list in the host's form.
@@ -109,7 +106,7 @@ async fn forward(
     plan: &Forward<'_>,
     too_large: &Rc<Cell<bool>>,
 ) -> Result<WasiResponse, ErrorCode> {
-    let incoming = client::send(outgoing(request, plan, too_large)?).await?;
+    let incoming = client::send(outgoing(request, method, plan, too_large)?).await?;
     let mut fields = incoming.get_headers().copy_all();
     let changed = plan.change_response(&mut fields);
     let length = values(&fields, "content-length").next();
@@ -145,12 +142,12 @@ async fn forward(
 /// [`ErrorCode`] when the host refuses a part of it.
 fn outgoing(
     request: WasiRequest,
+    method: &Method,
     plan: &Forward<'_>,
     too_large: &Rc<Cell<bool>>,
 ) -> Result<WasiRequest, ErrorCode> {
     let invalid = |()| ErrorCode::HttpRequestUriInvalid;
     let headers = wasi_fields(&plan.fields)?;
-    let method = request.get_method();
     let (contents, trailers) = match plan.body {
         // Without a body there are no trailers. The host would tell so only to whoever reads the
         // body to its end, and a component that is called would wait for it. Nor is it opened,
@@ -176,7 +173,7 @@ fn outgoing(
     } else {
         Scheme::Http
     };
-    outgoing.set_method(&method).map_err(invalid)?;
+    outgoing.set_method(&wasi_method(method)).map_err(invalid)?;
     outgoing.set_scheme(Some(&scheme)).map_err(invalid)?;
     outgoing
         .set_authority(Some(plan.authority))

@@ -7,13 +7,13 @@ use http::uri::Scheme;
 use http::{Request, Response};
 use spin_sdk::wasip3::http::client;
 use spin_sdk::wasip3::http::types::{
-    ErrorCode, Method as WasiMethod, Request as WasiRequest, RequestOptions,
-    Response as WasiResponse, Scheme as WasiScheme,
+    ErrorCode, Request as WasiRequest, RequestOptions, Response as WasiResponse,
+    Scheme as WasiScheme,
 };
 use spin_sdk::wasip3::wit_future;
 
 use crate::deadline::within;
-use crate::message::{contents, fields, header_map, read};
+use crate::message::{contents, fields, header_map, read, wasi_method};
 
 pub(crate) struct OutgoingHttp;
 
@@ -56,11 +56,6 @@ async fn exchange(
 fn outgoing(request: Request<Bytes>, limits: FetchLimits) -> Option<WasiRequest> {
     let (mut head, body) = request.into_parts();
     let length = body.len();
-    let method = match head.method.as_str() {
-        "GET" => WasiMethod::Get,
-        "POST" => WasiMethod::Post,
-        other => WasiMethod::Other(other.to_owned()),
-    };
     if length > 0 {
         head.headers
             .insert(http::header::CONTENT_LENGTH, length.into());
@@ -78,7 +73,7 @@ fn outgoing(request: Request<Bytes>, limits: FetchLimits) -> Option<WasiRequest>
     } else {
         WasiScheme::Http
     };
-    request.set_method(&method).ok()?;
+    request.set_method(&wasi_method(&head.method)).ok()?;
     request.set_scheme(Some(&scheme)).ok()?;
     request
         .set_authority(head.uri.authority().map(|authority| authority.as_str()))

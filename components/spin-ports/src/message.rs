@@ -144,6 +144,22 @@ pub(crate) fn method(method: WasiMethod) -> Option<Method> {
     })
 }
 
+/// The same in the host's form.
+pub(crate) fn wasi_method(method: &Method) -> WasiMethod {
+    match method.as_str() {
+        "GET" => WasiMethod::Get,
+        "HEAD" => WasiMethod::Head,
+        "POST" => WasiMethod::Post,
+        "PUT" => WasiMethod::Put,
+        "DELETE" => WasiMethod::Delete,
+        "CONNECT" => WasiMethod::Connect,
+        "OPTIONS" => WasiMethod::Options,
+        "TRACE" => WasiMethod::Trace,
+        "PATCH" => WasiMethod::Patch,
+        other => WasiMethod::Other(other.to_owned()),
+    }
+}
+
 /// The header list in the host's form.
 ///
 /// # Errors

@@ -123,11 +123,11 @@ impl AssertionKeys {
 ///
 /// # Errors
 /// [`Error::MethodNotAllowed`].
-pub(super) fn jwks(head: &Head, instance: &Instance) -> Result<Option<Response<Bytes>>, Error> {
+pub(super) fn jwks(head: &Head<'_>, instance: &Instance) -> Result<Option<Response<Bytes>>, Error> {
     let Some(keys) = instance.assertions.keys.get() else {
         return Ok(None);
     };
-    if head.uri.path() != JWKS_PATH {
+    if head.path() != JWKS_PATH {
         return Ok(None);
     }
     require_method(&head.method, "GET, HEAD")?;
@@ -149,7 +149,7 @@ pub(super) fn jwks(head: &Head, instance: &Instance) -> Result<Option<Response<B
 pub(super) fn sign(
     permit: &Permit,
     wanted: &Assertion,
-    head: &Head,
+    head: &Head<'_>,
     plan: &Forward<'_>,
     instance: &Instance,
     now: UnixTime,

@@ -61,13 +61,13 @@ pub enum Body {
 }
 
 impl<'i> Forward<'i> {
-    /// The plan for a request that may pass `route`.
+    /// The plan for a request that may pass `route`. The fields of `head` become those of the plan.
     ///
     /// # Errors
     /// [`Error::Body`] when the body is too large or its length in doubt, [`Error::Path`] when
     /// the upstream's path is not unambiguous.
     pub(super) fn new(
-        head: &Head,
+        head: &mut Head<'_>,
         path: &CheckedPath<'_>,
         route: &'i Route,
         caller: Caller<'_>,
@@ -79,15 +79,16 @@ impl<'i> Forward<'i> {
             .get(route.upstream)
             .ok_or(Error::Internal)?;
         let target = route.proxying.target(&route.path, path)?;
-        let mut fields = headers::request(head, caller, &upstream.identity_headers, config)?;
         let body = match caller {
-            Caller::Nobody => {
-                fields.retain(|(name, _)| name != "content-length");
-                Body::None
-            }
+            Caller::Nobody => Body::None,
             Caller::Anybody | Caller::Known(..) => body(head, route.proxying.max_body_bytes)?,
         };
         let cors = route.proxying.cors.as_ref();
+        let allowed_origin = cors.and_then(|cors| cors::allowed_origin(cors, head.headers()));
+        let mut fields = headers::request(head, caller, &upstream.identity_headers, config)?;
+        if matches!(caller, Caller::Nobody) {
+            fields.retain(|(name, _)| name != "content-length");
+        }
         Ok(Forward {
             scheme: upstream.origin.scheme(),
             authority: upstream.origin.authority(),
@@ -102,7 +103,7 @@ impl<'i> Forward<'i> {
             public_url: &config.public_url,
             by_session: matches!(caller, Caller::Known(_, Some(_))),
             set_cookies,
-            allowed_origin: cors.and_then(|cors| cors::allowed_origin(cors, head.headers())),
+            allowed_origin,
         })
     }
 
@@ -124,7 +125,7 @@ impl<'i> Forward<'i> {
 /// # Errors
 /// [`BodyError::Framing`] where two readers could see two lengths (RFC 9112 section 6.3),
 /// [`BodyError::TooLarge`] where it is announced to be over the limit.
-fn body(head: &Head, limit: Option<u64>) -> Result<Body, BodyError> {
+fn body(head: &Head<'_>, limit: Option<u64>) -> Result<Body, BodyError> {
     let mut lengths = head.values("content-length");
     let length = lengths.next();
     let chunked = head.values("transfer-encoding").next().is_some();
@@ -201,11 +202,12 @@ mod tests {
         let config = config.expect("config");
         let fields = [("content-length", "3"), ("x-kept", "1")];
         let fields = fields.map(|(name, value)| (name.to_owned(), value.as_bytes().to_owned()));
-        let head = Head::new(Method::OPTIONS, "/x", fields.to_vec()).expect("head");
         let path = CheckedPath::parse("/x").expect("path");
         let route = config.route(0).expect("route");
-        let plan =
-            |caller| Forward::new(&head, &path, route, caller, Vec::new(), &config).expect("plan");
+        let plan = |caller| {
+            let mut head = Head::new(Method::OPTIONS, "/x", fields.to_vec());
+            Forward::new(&mut head, &path, route, caller, Vec::new(), &config).expect("plan")
+        };
         let has = |plan: &Forward<'_>, name: &str| plan.fields.iter().any(|(n, _)| n == name);
         let of_nobody = plan(Caller::Nobody);
         assert_eq!(of_nobody.body, Body::None);

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::fmt;
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 /// A header field: its name, and its value.
 pub type Field = (String, Vec<u8>);
@@ -13,25 +13,40 @@ pub type Field = (String, Vec<u8>);
 ///
 /// The fields stay the list that the host gives: most requests need two or three of them, and
 /// to put all into a map and out of it again would cost more than the decision.
-pub struct Head {
+pub struct Head<'t> {
     /// The method.
     pub method: Method,
-    /// Path and query as received.
-    pub uri: Uri,
+    /// What should be a path with an optional query, as received.
+    pub target: &'t str,
     fields: Vec<Field>,
     map: OnceCell<HeaderMap>,
 }
 
-impl Head {
-    /// `None` when `target` is not a path with an optional query.
-    pub fn new(method: Method, target: &str, fields: Vec<Field>) -> Option<Self> {
-        let uri: Uri = target.parse().ok()?;
-        uri.authority().is_none().then_some(Head {
+impl<'t> Head<'t> {
+    /// Nothing is judged yet.
+    pub fn new(method: Method, target: &'t str, fields: Vec<Field>) -> Self {
+        Head {
             method,
-            uri,
+            target,
             fields,
             map: OnceCell::new(),
-        })
+        }
+    }
+
+    /// The target up to its query.
+    pub fn path(&self) -> &'t str {
+        let end = self.target.find('?').unwrap_or(self.target.len());
+        self.target.get(..end).unwrap_or_default()
+    }
+
+    /// What follows the first `?` of the target.
+    pub fn query(&self) -> Option<&'t str> {
+        Some(self.target.split_once('?')?.1)
+    }
+
+    /// Takes all fields out: they go on, changed, and none is copied for it.
+    pub(super) fn take_fields(&mut self) -> Vec<Field> {
+        std::mem::take(&mut self.fields)
     }
 
     /// All fields, in the order they came.
@@ -67,7 +82,7 @@ impl Head {
     }
 }
 
-impl fmt::Debug for Head {
+impl fmt::Debug for Head<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Head")
             .field("method", &self.method)
@@ -86,23 +101,27 @@ impl fmt::Debug for Names<'_> {
     }
 }
 
-impl From<&Parts> for Head {
-    fn from(parts: &Parts) -> Self {
-        Head {
-            method: parts.method.clone(),
-            uri: parts.uri.clone(),
-            fields: list(&parts.headers),
-            map: OnceCell::new(),
-        }
+impl<'t> From<&'t Parts> for Head<'t> {
+    fn from(parts: &'t Parts) -> Self {
+        let target = parts.uri.path_and_query();
+        let target = target.map_or("", |target| target.as_str());
+        Head::new(parts.method.clone(), target, list(&parts.headers))
     }
 }
 
 /// The values of the fields of that name, in the order they came.
 pub fn values<'f>(fields: &'f [Field], name: &str) -> impl Iterator<Item = &'f [u8]> {
-    fields
-        .iter()
-        .filter(move |(known, _)| known.eq_ignore_ascii_case(name))
-        .map(|(_, value)| value.as_slice())
+    let mut fields = fields.iter();
+    // A loop that looks at the length first: some ten names are looked for in every request, and
+    // the library is built for size.
+    std::iter::from_fn(move || {
+        loop {
+            let (known, value) = fields.next()?;
+            if known.len() == name.len() && known.eq_ignore_ascii_case(name) {
+                return Some(value.as_slice());
+            }
+        }
+    })
 }
 
 /// `fields` as a map, without those that `http` cannot express.

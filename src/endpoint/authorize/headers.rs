@@ -16,6 +16,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::config::{Config, Identity, IdentityHeaders};
+use crate::endpoint::authorize::headers::forwarded::Whence;
 use crate::endpoint::authorize::headers::names::{is, is_among, named_by_connection};
 use crate::endpoint::authorize::refresh::Held;
 use crate::endpoint::authorize::{Field, Head};
@@ -36,44 +37,92 @@ pub(super) enum Caller<'a> {
     Known(&'a Permit, Option<&'a Held>),
 }
 
-/// The headers for the upstream.
+/// The headers for the upstream, which those of `head` become.
+///
+/// # Errors
+/// [`Error::Internal`] where something of the caller is not fit for a header.
 pub(super) fn request(
-    head: &Head,
+    head: &mut Head<'_>,
     caller: Caller<'_>,
     names: &IdentityHeaders,
     config: &Config,
 ) -> Result<Vec<Field>, Error> {
     let listed = named_by_connection(head.fields());
     let anybody = matches!(caller, Caller::Anybody);
-    let mut fields = Vec::with_capacity(head.fields().len() + 10);
-    for (name, value) in head.fields() {
-        let drop = is_stripped(name)
-            || is_among(name, &listed)
-            || config.identity_names.iter().any(|own| is(name, own))
-            || (!anybody && name.eq_ignore_ascii_case("authorization"));
-        if !drop {
-            fields.push((name.clone(), value.clone()));
-        } else if let Some(value) = trailers::kept(name, value, config) {
-            fields.push((name.clone(), value));
-        }
-    }
     let cookie = match caller {
         Caller::Nobody => None,
         Caller::Known(_, Some(held)) => held.others.clone(),
         Caller::Anybody | Caller::Known(_, None) => without_own(head.values("cookie")),
     };
+    let whence = Whence::of(head, config);
+    let mut fields = Edited::of(head.take_fields(), |(name, value)| {
+        let dropped = is_stripped(name)
+            || is_among(name, &listed)
+            || config.identity_names.iter().any(|own| is(name, own))
+            || (!anybody && name.eq_ignore_ascii_case("authorization"));
+        let kept = dropped.then(|| trailers::kept(name, value, config));
+        match kept {
+            None => true,
+            Some(None) => false,
+            Some(Some(kept)) => {
+                *value = kept;
+                true
+            }
+        }
+    });
     if let Some(cookie) = cookie {
-        fields.push(("cookie".to_owned(), cookie));
+        fields.add("cookie", &cookie);
     }
-    forwarded::write(&mut fields, head, config)?;
+    whence.write(&mut fields, config);
     if let Caller::Known(permit, held) = caller {
         identity(&mut fields, permit, held, names)?;
     }
-    Ok(fields)
+    Ok(fields.done())
+}
+
+/// Header fields that become others. What is dropped lends its room to what is added: most
+/// requests lose as many fields as they get.
+struct Edited {
+    fields: Vec<Field>,
+    /// That many are what it is to be; behind them is what was dropped.
+    count: usize,
+}
+
+impl Edited {
+    /// `fields` without those that `keeps` does not keep.
+    fn of(mut fields: Vec<Field>, mut keeps: impl FnMut(&mut Field) -> bool) -> Self {
+        let mut count = 0;
+        for at in 0..fields.len() {
+            if fields.get_mut(at).is_some_and(&mut keeps) {
+                fields.swap(count, at);
+                count += 1;
+            }
+        }
+        Edited { fields, count }
+    }
+
+    /// Adds a field. Nothing of that name is left of the client's.
+    fn add(&mut self, name: &str, value: &[u8]) {
+        match self.fields.get_mut(self.count) {
+            Some((room, content)) => {
+                room.clear();
+                room.push_str(name);
+                content.clear();
+                content.extend_from_slice(value);
+            }
+            None => self.fields.push((name.to_owned(), value.to_owned())),
+        }
+        self.count += 1;
+    }
+
+    fn done(mut self) -> Vec<Field> {
+        self.fields.truncate(self.count);
+        self.fields
+    }
 }
 
 fn identity(
-    fields: &mut Vec<Field>,
+    fields: &mut Edited,
     permit: &Permit,
     held: Option<&Held>,
     names: &IdentityHeaders,
@@ -125,17 +174,17 @@ impl Told {
 /// percent-encoded as UTF-8.
 const VALUE: &AsciiSet = &CONTROLS.add(b'%');
 
-/// Adds a header field. Nothing of that name is left of the client's.
+/// Adds a header field about the caller.
 ///
 /// # Errors
 /// [`Error::Internal`] where `value` is not visible ASCII and spaces.
-fn add(fields: &mut Vec<Field>, name: &str, value: &str) -> Result<(), Error> {
+fn add(fields: &mut Edited, name: &str, value: &str) -> Result<(), Error> {
     for byte in value.bytes() {
         if !matches!(byte, b' '..=b'~') {
             return Err(Error::Internal);
         }
     }
-    fields.push((name.to_owned(), value.as_bytes().to_owned()));
+    fields.add(name, value.as_bytes());
     Ok(())
 }
 

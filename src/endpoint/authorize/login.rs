@@ -6,7 +6,7 @@ use crate::respond::LOGIN_PATH;
 use crate::url::ReturnTo;
 
 /// Whether a login can mend `error`, and if so how.
-pub(super) fn login_for(error: &Error, head: &Head) -> Option<Login> {
+pub(super) fn login_for(error: &Error, head: &Head<'_>) -> Option<Login> {
     match error {
         Error::NoCredential
         | Error::Refresh(RefreshError::Ended | RefreshError::Spent)

@@ -16,8 +16,8 @@ use crate::policy::Route;
 use crate::respond;
 
 /// The answer to a request for metadata; `None` for every other request.
-pub(super) fn answer(head: &Head, config: &Config) -> Option<Result<Response<Bytes>, Error>> {
-    let path = head.uri.path();
+pub(super) fn answer(head: &Head<'_>, config: &Config) -> Option<Result<Response<Bytes>, Error>> {
+    let path = head.path();
     let rest = path.strip_prefix(WELL_KNOWN)?;
     if !rest.is_empty() && !rest.starts_with('/') {
         return None;
@@ -25,7 +25,7 @@ pub(super) fn answer(head: &Head, config: &Config) -> Option<Result<Response<Byt
     Some(of_resource(head, path, config))
 }
 
-fn of_resource(head: &Head, path: &str, config: &Config) -> Result<Response<Bytes>, Error> {
+fn of_resource(head: &Head<'_>, path: &str, config: &Config) -> Result<Response<Bytes>, Error> {
     let mut resources = config.resources.iter();
     let resource: &ProtectedResource = resources
         .find(|resource| resource.metadata_path() == path)

@@ -50,7 +50,7 @@ impl Held {
     pub(super) async fn refresh_if_due(
         &mut self,
         needs_token: bool,
-        head: &Head,
+        head: &Head<'_>,
         cookies_out: &mut Vec<HeaderValue>,
         instance: &Instance,
         ports: Ports<'_>,
@@ -81,7 +81,7 @@ impl Held {
     pub(super) async fn refresh(
         &mut self,
         patience: Patience,
-        head: &Head,
+        head: &Head<'_>,
         cookies_out: &mut Vec<HeaderValue>,
         instance: &Instance,
         ports: Ports<'_>,

@@ -5,54 +5,67 @@
 //! where that is a proxy of ours (`trusted_proxies`), whom that one names. Nothing else of what
 //! comes under these names is believed, or goes on.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::config::Config;
-use crate::endpoint::authorize::headers::add;
-use crate::endpoint::authorize::{Field, Head};
-use crate::error::Error;
+use crate::endpoint::authorize::Head;
+use crate::endpoint::authorize::headers::Edited;
 
 /// Proxies in a row; more are not believed.
 const MAX_HOPS: usize = 8;
 
-/// Writes the headers about the request with `head`.
-///
-/// # Errors
-/// [`Error::Internal`], never in fact: all parts are fit for a header.
-pub(super) fn write(fields: &mut Vec<Field>, head: &Head, config: &Config) -> Result<(), Error> {
-    let (host, proto) = (config.public_url.authority(), config.public_url.scheme());
-    let mut list = String::new();
-    let mut forwarded = String::with_capacity(64 + host.len());
-    for address in chain(head, config).iter().rev() {
-        let text = address.to_string();
-        if !list.is_empty() {
-            list.push_str(", ");
-            forwarded.push_str(", ");
-        }
-        // Section 6.1: an IPv6 address is in brackets, and then quoted.
-        let (before, after) = match address {
-            IpAddr::V4(_) => ("for=", ""),
-            IpAddr::V6(_) => ("for=\"[", "]\""),
-        };
-        for part in [before, &text, after] {
-            forwarded.push_str(part);
+/// The values of the headers about a request.
+pub(super) struct Whence {
+    /// `X-Forwarded-For`; empty where no address is known.
+    list: String,
+    /// `Forwarded`.
+    forwarded: String,
+}
+
+impl Whence {
+    /// Of the request with `head`.
+    pub(super) fn of(head: &Head<'_>, config: &Config) -> Self {
+        let (host, proto) = (config.public_url.authority(), config.public_url.scheme());
+        let mut list = String::new();
+        let mut forwarded = String::with_capacity(64 + host.len());
+        for (address, text) in chain(head, config).iter().rev() {
+            if !list.is_empty() {
+                list.push_str(", ");
+                forwarded.push_str(", ");
+            }
+            // Section 6.1: an IPv6 address is in brackets, and then quoted.
+            let (before, after) = match address {
+                IpAddr::V4(_) => ("for=", ""),
+                IpAddr::V6(_) => ("for=\"[", "]\""),
+            };
+            for part in [before, text, after] {
+                forwarded.push_str(part);
+            }
+            if list.is_empty() {
+                // The first proxy saw what the client asked for.
+                about(&mut forwarded, host, proto);
+            }
+            list.push_str(text);
         }
         if list.is_empty() {
-            // The first proxy saw what the client asked for.
+            // Section 6.2.
+            forwarded.push_str("for=unknown");
             about(&mut forwarded, host, proto);
         }
-        list.push_str(&text);
+        Whence { list, forwarded }
     }
-    if list.is_empty() {
-        // Section 6.2.
-        forwarded.push_str("for=unknown");
-        about(&mut forwarded, host, proto);
-    } else {
-        add(fields, "x-forwarded-for", &list)?;
+
+    /// Writes them, and the host and protocol of `public_url`. All of it is fit for headers.
+    pub(super) fn write(&self, fields: &mut Edited, config: &Config) {
+        if !self.list.is_empty() {
+            fields.add("x-forwarded-for", self.list.as_bytes());
+        }
+        fields.add("forwarded", self.forwarded.as_bytes());
+        let (host, proto) = (config.public_url.authority(), config.public_url.scheme());
+        fields.add("x-forwarded-host", host.as_bytes());
+        fields.add("x-forwarded-proto", proto.as_bytes());
     }
-    add(fields, "forwarded", &forwarded)?;
-    add(fields, "x-forwarded-host", host)?;
-    add(fields, "x-forwarded-proto", proto)
 }
 
 fn about(forwarded: &mut String, host: &str, proto: &str) {
@@ -61,15 +74,25 @@ fn about(forwarded: &mut String, host: &str, proto: &str) {
     }
 }
 
+/// An address, and its text.
+type Hop<'h> = (IpAddr, Cow<'h, str>);
+
 /// Who is connected, and whom trusted proxies name, from the nearest to the client.
-fn chain(head: &Head, config: &Config) -> Vec<IpAddr> {
+fn chain<'h>(head: &'h Head<'_>, config: &Config) -> Vec<Hop<'h>> {
     // The host appends its own value after any that the client sent.
     let host = head.values("spin-client-addr").last();
-    let host = host.and_then(|value| std::str::from_utf8(value).ok()?.parse::<SocketAddr>().ok());
+    let host = host.and_then(|value| {
+        let text = std::str::from_utf8(value).ok()?;
+        Some((text, text.parse::<SocketAddr>().ok()?))
+    });
     // A component that calls has none.
-    let known = host.map(|address| address.ip().to_canonical());
-    let Some(peer) = known.filter(|address| !address.is_unspecified()) else {
+    let Some((text, socket)) = host.filter(|(_, socket)| !is_unspecified(*socket)) else {
         return Vec::new();
+    };
+    let peer = match text.rsplit_once(':') {
+        // There is one way only to write it that can be read (no leading zeros).
+        Some((text, _)) if socket.is_ipv4() => (socket.ip(), Cow::Borrowed(text)),
+        _ => hop(socket.ip()),
     };
     let trusted = |address| {
         config
@@ -77,8 +100,9 @@ fn chain(head: &Head, config: &Config) -> Vec<IpAddr> {
             .iter()
             .any(|net| net.contains(address))
     };
+    let is_trusted = trusted(peer.0);
     let mut chain = vec![peer];
-    if !trusted(peer) {
+    if !is_trusted {
         return chain;
     }
     // Each proxy appends whom it saw. The first that is none of ours is the client: what stands
@@ -93,12 +117,21 @@ fn chain(head: &Head, config: &Config) -> Vec<IpAddr> {
         let Some(address) = address(text.trim()) else {
             break;
         };
-        chain.push(address);
+        chain.push(hop(address));
         if !trusted(address) {
             break;
         }
     }
     chain
+}
+
+fn is_unspecified(socket: SocketAddr) -> bool {
+    socket.ip().to_canonical().is_unspecified()
+}
+
+fn hop(address: IpAddr) -> Hop<'static> {
+    let address = address.to_canonical();
+    (address, Cow::Owned(address.to_string()))
 }
 
 /// An address as proxies write it: some with a port.
@@ -126,10 +159,10 @@ mod tests {
         let config = Config::parse(&text).expect("config");
         let sent = sent.iter();
         let sent = sent.map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_owned()));
-        let head = Head::new(Method::GET, "/", sent.collect()).expect("head");
-        let mut fields = Vec::new();
-        write(&mut fields, &head, &config).expect("fields");
-        let headers = header_map(&fields);
+        let head = Head::new(Method::GET, "/", sent.collect());
+        let mut fields = Edited::of(Vec::new(), |_| true);
+        Whence::of(&head, &config).write(&mut fields, &config);
+        let headers = header_map(&fields.done());
         let text = |name: &str| headers.get(name).map(|value| value.to_str().expect("text"));
         assert_eq!(text("x-forwarded-for"), list);
         assert_eq!(text("forwarded"), Some(forwarded));

@@ -20,8 +20,8 @@ fn of(caller: Caller<'_>, list: &[(&str, &str)]) -> HeaderMap {
         .iter()
         .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_owned()))
         .collect();
-    let head = Head::new(Method::GET, "/", fields).expect("head");
-    header_map(&request(&head, caller, names, &config).expect("headers"))
+    let mut head = Head::new(Method::GET, "/", fields);
+    header_map(&request(&mut head, caller, names, &config).expect("headers"))
 }
 
 #[test]

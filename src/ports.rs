@@ -100,7 +100,7 @@ pub trait KeyValue {
     ///
     /// # Errors
     /// [`KeyValueError`] when the store is down or not granted.
-    fn get(&self, key: &str) -> PortFuture<'_, Result<Option<Vec<u8>>, KeyValueError>>;
+    fn get<'a>(&'a self, key: &'a str) -> PortFuture<'a, Result<Option<Vec<u8>>, KeyValueError>>;
 
     /// Stores `value` under `key`, replacing any former value.
     ///

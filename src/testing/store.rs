@@ -90,7 +90,7 @@ impl MemoryKeyValue {
 }
 
 impl KeyValue for MemoryKeyValue {
-    fn get(&self, key: &str) -> PortFuture<'_, Result<Option<Vec<u8>>, KeyValueError>> {
+    fn get<'a>(&'a self, key: &'a str) -> PortFuture<'a, Result<Option<Vec<u8>>, KeyValueError>> {
         self.gets.set(self.gets.get().saturating_add(1));
         let value = self.checked(self.values.borrow().get(key).cloned());
         self.later(value)

@@ -23,8 +23,8 @@ thread_local! {
 }
 
 impl KeyValue for DefaultStore {
-    fn get(&self, key: &str) -> PortFuture<'_, Result<Option<Vec<u8>>, KeyValueError>> {
-        Box::pin(bounded(key.to_owned(), Call::Get))
+    fn get<'a>(&'a self, key: &'a str) -> PortFuture<'a, Result<Option<Vec<u8>>, KeyValueError>> {
+        Box::pin(bounded(key, Call::Get))
     }
 
     fn set(&self, key: &str, value: &[u8]) -> PortFuture<'_, Result<(), KeyValueError>> {
@@ -44,12 +44,12 @@ enum Call {
 }
 
 fn done(key: &str, call: Call) -> PortFuture<'static, Result<(), KeyValueError>> {
-    let call = bounded(key.to_owned(), call);
-    Box::pin(async move { call.await.map(|_nothing| ()) })
+    let key = key.to_owned();
+    Box::pin(async move { bounded(&key, call).await.map(|_nothing| ()) })
 }
 
-async fn bounded(key: String, call: Call) -> Result<Option<Vec<u8>>, KeyValueError> {
-    match within(TIMEOUT_MILLIS, ask(&key, &call)).await {
+async fn bounded(key: &str, call: Call) -> Result<Option<Vec<u8>>, KeyValueError> {
+    match within(TIMEOUT_MILLIS, ask(key, &call)).await {
         Some(Ok(value)) => Ok(value),
         Some(Err(_)) | None => {
             // The next request opens it anew.

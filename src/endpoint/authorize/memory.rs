@@ -182,7 +182,12 @@ pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
         let ([a, b, c, d], [e, f, g, h]) = (words(block), words(other));
         differ |= (a ^ e) | (b ^ f) | (c ^ g) | (d ^ h);
     }
+    let (rest, end) = rest.as_chunks::<8>();
+    let (other_rest, other_end) = other_rest.as_chunks::<8>();
     for (a, b) in rest.iter().zip(other_rest) {
+        differ |= u64::from_ne_bytes(*a) ^ u64::from_ne_bytes(*b);
+    }
+    for (a, b) in end.iter().zip(other_end) {
         differ |= u64::from(a ^ b);
     }
     differ == 0

@@ -201,6 +201,10 @@ impl<'c, 't> Reader<'c, 't> {
     fn unusual_end_of_line(&mut self) -> Option<()> {
         self.skip_blanks();
         if self.peek() == Some(b'#') {
+            // Quotes are rare in comments.
+            while words::special(self.word(self.at), b' ') == 0 {
+                self.at += 8;
+            }
             let rest = self.bytes.get(self.at..)?;
             let ends = |byte: &u8| matches!(byte, 0..=8 | 10..=31 | 127);
             let comment = rest.get(..rest.iter().position(ends).unwrap_or(rest.len()))?;

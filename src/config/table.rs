@@ -14,7 +14,7 @@ use http::Method;
 use crate::config::Config;
 use crate::config::plain::{HEADER, Plain, Reader};
 use crate::config::routes::{Found, Names, Routes, overlap, single};
-use crate::policy::{CheckedPath, Match, Matcher, Route};
+use crate::policy::{CheckedPath, Match, Matcher, Route, words};
 
 /// The routes, in the order of the file.
 #[derive(Debug)]
@@ -98,7 +98,7 @@ pub(super) fn next(text: &[u8], mut at: usize) -> Option<usize> {
         if rest.starts_with(HEADER.as_bytes()) {
             return Some(at);
         }
-        at += 1 + rest.iter().position(|byte| *byte == b'\n')?;
+        at = 1 + words::find(text, at, b'\n')?;
     }
 }
 

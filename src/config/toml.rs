@@ -108,6 +108,8 @@ enum Origin {
 #[derive(Debug)]
 pub(super) struct Table<'t> {
     members: Vec<(Spanned<Cow<'t, str>>, Spanned<Value<'t>>)>,
+    /// How long their names are, a bit for each length: most that are asked for are not there.
+    lengths: u64,
     origin: Origin,
 }
 
@@ -115,6 +117,7 @@ impl<'t> Table<'t> {
     fn new(origin: Origin) -> Self {
         Table {
             members: Vec::new(),
+            lengths: 0,
             origin,
         }
     }
@@ -134,6 +137,9 @@ impl<'t> Table<'t> {
 
     /// The value of `name`, and the place it has among the members.
     pub(super) fn member(&self, name: &str) -> Option<(usize, &Spanned<Value<'t>>)> {
+        if self.lengths & length_bit(name) == 0 {
+            return None;
+        }
         // Most tables are small, and most names of another length.
         let at = if self.members.len() < 16 {
             let mut keys = self.members.iter().map(|(key, _)| key.value.as_ref());
@@ -161,6 +167,7 @@ impl<'t> Table<'t> {
             Err(at) => {
                 let start = key.start;
                 let value = make();
+                self.lengths |= length_bit(&key.value);
                 self.members.insert(at, (key, Spanned { start, value }));
                 at
             }
@@ -172,6 +179,7 @@ impl<'t> Table<'t> {
         match self.find(&key.value) {
             Ok(_) => Err((key.start, DUPLICATE)),
             Err(at) => {
+                self.lengths |= length_bit(&key.value);
                 self.members.insert(at, (key, value));
                 Ok(())
             }
@@ -242,6 +250,11 @@ impl<'t> Table<'t> {
             _ => fault,
         }
     }
+}
+
+/// The bit for names as long as `name`; very long ones share the last.
+fn length_bit(name: &str) -> u64 {
+    1 << name.len().min(63)
 }
 
 const DUPLICATE: &str = "is there already";

@@ -62,6 +62,22 @@ pub(crate) const fn equal(word: u64, byte: u8) -> u64 {
     !((word ^ all(byte)) + all(0x7f)) & HIGH
 }
 
+/// Where `byte` is first found from `from` on.
+pub(crate) fn find(bytes: &[u8], mut from: usize, byte: u8) -> Option<usize> {
+    while from < bytes.len() {
+        let other = at(bytes, from) ^ all(byte);
+        // The first byte that is zero: a borrow reaches only later ones.
+        let found = other.wrapping_sub(ONES) & !other & HIGH;
+        if found != 0 {
+            let place = from + found.trailing_zeros() as usize / 8;
+            // Behind the end there are zeros.
+            return (place < bytes.len()).then_some(place);
+        }
+        from += 8;
+    }
+    None
+}
+
 /// Not zero where a byte is one of ` #%*?`. All must be ASCII.
 #[inline(always)]
 pub(crate) const fn obtrusive(word: u64) -> u64 {
@@ -133,6 +149,28 @@ mod tests {
                         let marks = bytes.map(|byte| if byte == b'/' { 0x80 } else { 0 });
                         assert_eq!(equal(word, b'/'), u64::from_le_bytes(marks), "{bytes:?}");
                     }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_byte_is_found_where_it_is_first() {
+        for length in 0..20 {
+            for place in 0..length {
+                for (byte, other) in [(b'\n', 0x8a), (0, 1), (0x80, 0x81), (255, 0), (1, 0)] {
+                    let mut bytes = vec![other; length];
+                    bytes[place] = byte;
+                    let last = *bytes.last().expect("a byte");
+                    bytes.push(byte);
+                    for from in 0..length + 3 {
+                        let expected = (from..=length).find(|at| bytes[*at] == byte);
+                        assert_eq!(find(&bytes, from, byte), expected, "{bytes:?} {from}");
+                    }
+                    bytes.truncate(length);
+                    let there = (last == byte).then_some(length - 1);
+                    assert_eq!(find(&bytes, length - 1, byte), there, "{bytes:?}");
+                    assert_eq!(find(&bytes, 0, 0x42), None);
                 }
             }
         }

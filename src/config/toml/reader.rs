@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::policy::words;
+
 use super::{MAX_DEPTH, Origin, Outcome, Spanned, Table, Value};
 
 pub(super) struct Reader<'t> {
@@ -20,10 +22,12 @@ impl<'t> Reader<'t> {
         self.text.as_bytes().get(self.at..).unwrap_or_default()
     }
 
+    #[inline(always)]
     pub(super) fn peek(&self) -> Option<u8> {
-        self.rest().first().copied()
+        self.text.as_bytes().get(self.at).copied()
     }
 
+    #[inline(always)]
     fn take(&mut self, byte: u8) -> bool {
         let there = self.peek() == Some(byte);
         self.at += usize::from(there);
@@ -44,12 +48,21 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// How many bytes from here on `belong`.
-    fn run(&self, belong: impl Fn(u8) -> bool) -> usize {
-        let rest = self.rest();
-        rest.iter()
-            .position(|byte| !belong(*byte))
-            .unwrap_or(rest.len())
+    /// Goes past the bytes from here on that `belong`.
+    #[inline(always)]
+    fn skip(&mut self, belong: impl Fn(u8) -> bool) {
+        while self.peek().is_some_and(&belong) {
+            self.at += 1;
+        }
+    }
+
+    /// Goes past most of what is printable ASCII and neither quote nor backslash: up to seven bytes
+    /// of it may be left.
+    #[inline(always)]
+    fn skip_printable(&mut self) {
+        while words::special(words::at(self.text.as_bytes(), self.at), b' ') == 0 {
+            self.at += 8;
+        }
     }
 
     fn slice(&self, start: usize, end: usize) -> &'t str {
@@ -57,7 +70,7 @@ impl<'t> Reader<'t> {
     }
 
     fn skip_blanks(&mut self) {
-        self.at += self.run(|byte| byte == b' ' || byte == b'\t');
+        self.skip(|byte| byte == b' ' || byte == b'\t');
     }
 
     /// The end of a line: `\n` or `\r\n`.
@@ -67,7 +80,9 @@ impl<'t> Reader<'t> {
 
     fn comment(&mut self) -> Outcome<()> {
         if self.peek() == Some(b'#') {
-            self.at += self.run(|byte| !is_control(byte));
+            // Quotes are rare in comments.
+            self.skip_printable();
+            self.skip(|byte| !is_control(byte));
         }
         match self.rest() {
             [] | [b'\n', ..] | [b'\r', b'\n', ..] => Ok(()),
@@ -96,7 +111,7 @@ impl<'t> Reader<'t> {
     }
 
     pub(super) fn skip_rest_of_line(&mut self) {
-        self.at += self.run(|byte| byte != b'\n');
+        self.skip(|byte| byte != b'\n');
     }
 
     /// White space, comments and line ends, inside brackets and braces.
@@ -138,7 +153,7 @@ impl<'t> Reader<'t> {
                 _ => {
                     let bare =
                         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-                    self.at += self.run(bare);
+                    self.skip(bare);
                     Cow::Borrowed(self.slice(start, self.at))
                 }
             };
@@ -219,7 +234,7 @@ impl<'t> Reader<'t> {
         let part = |byte: u8| {
             byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'_' | b'.' | b':')
         };
-        self.at += self.run(part);
+        self.skip(part);
         let word = self.slice(start, self.at);
         Ok(match word {
             "true" => Value::Boolean(true),
@@ -247,9 +262,9 @@ impl<'t> Reader<'t> {
         let mut text = String::new();
         loop {
             let start = self.at;
-            let run = self.run(|byte| byte != quote && byte != b'\\' && !is_control(byte));
-            self.at += run;
-            text.push_str(self.slice(start, self.at));
+            self.skip(|byte| byte != quote && byte != b'\\' && !is_control(byte));
+            let end = self.at;
+            text.push_str(self.slice(start, end));
             if self.take_all(three) {
                 // Up to two quotes may stand right before the end.
                 for _ in 0..2 {
@@ -269,7 +284,7 @@ impl<'t> Reader<'t> {
                     self.at += 1;
                     text.push(char::from(byte));
                 }
-                _ if self.newline() => text.push_str(self.slice(start + run, self.at)),
+                _ if self.newline() => text.push_str(self.slice(end, self.at)),
                 _ => return Err((self.at, "expected three quotes at the end of the string")),
             }
         }
@@ -298,8 +313,10 @@ impl<'t> Reader<'t> {
         let escapes = quote == b'"';
         loop {
             let start = self.at;
-            self.at +=
-                self.run(|byte| byte != quote && !(escapes && byte == b'\\') && !is_control(byte));
+            if escapes {
+                self.skip_printable();
+            }
+            self.skip(|byte| byte != quote && !(escapes && byte == b'\\') && !is_control(byte));
             let part = self.slice(start, self.at);
             if text.is_empty() {
                 text = Cow::Borrowed(part);

@@ -146,7 +146,10 @@ impl<'d, 't> Table<'d, 't> {
 
     pub(super) fn non_empty(&self, name: &'static str, expected: &str) -> Option<String> {
         let text: String = self.parsed(name, expected)?;
-        if text.is_empty() || text.trim() != text || text.chars().any(char::is_control) {
+        // Most are visible ASCII, and nothing is wrong with that.
+        let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if !plain && (text.is_empty() || text.trim() != text || text.chars().any(char::is_control))
+        {
             self.problem(
                 name,
                 format_args!("expected {expected}, not empty and without spaces around it"),
@@ -310,7 +313,7 @@ impl<'d, 't> Table<'d, 't> {
         let mut tables = Vec::new();
         for (key, value) in table.iter() {
             let entry = key.get_ref().to_string();
-            let path = format!("{name}.{entry}");
+            let path = [name, ".", &entry].concat();
             let fits = !entry.is_empty()
                 && entry.len() <= 32
                 && entry.bytes().all(|b| {

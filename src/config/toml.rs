@@ -108,8 +108,8 @@ enum Origin {
 #[derive(Debug)]
 pub(super) struct Table<'t> {
     members: Vec<(Spanned<Cow<'t, str>>, Spanned<Value<'t>>)>,
-    /// How long their names are, a bit for each length: most that are asked for are not there.
-    lengths: u64,
+    /// A bit of the name of each: most that are asked for are not there.
+    bits: u64,
     origin: Origin,
 }
 
@@ -117,7 +117,7 @@ impl<'t> Table<'t> {
     fn new(origin: Origin) -> Self {
         Table {
             members: Vec::new(),
-            lengths: 0,
+            bits: 0,
             origin,
         }
     }
@@ -137,7 +137,7 @@ impl<'t> Table<'t> {
 
     /// The value of `name`, and the place it has among the members.
     pub(super) fn member(&self, name: &str) -> Option<(usize, &Spanned<Value<'t>>)> {
-        if self.lengths & length_bit(name) == 0 {
+        if self.bits & bit(name) == 0 {
             return None;
         }
         // Most tables are small, and most names of another length.
@@ -167,7 +167,7 @@ impl<'t> Table<'t> {
             Err(at) => {
                 let start = key.start;
                 let value = make();
-                self.lengths |= length_bit(&key.value);
+                self.bits |= bit(&key.value);
                 self.members.insert(at, (key, Spanned { start, value }));
                 at
             }
@@ -179,7 +179,7 @@ impl<'t> Table<'t> {
         match self.find(&key.value) {
             Ok(_) => Err((key.start, DUPLICATE)),
             Err(at) => {
-                self.lengths |= length_bit(&key.value);
+                self.bits |= bit(&key.value);
                 self.members.insert(at, (key, value));
                 Ok(())
             }
@@ -252,9 +252,10 @@ impl<'t> Table<'t> {
     }
 }
 
-/// The bit for names as long as `name`; very long ones share the last.
-fn length_bit(name: &str) -> u64 {
-    1 << name.len().min(63)
+/// One of 64 bits, by the length of a name and its first letter.
+fn bit(name: &str) -> u64 {
+    let first = name.as_bytes().first().copied().unwrap_or_default();
+    1 << ((usize::from(first) + 5 * name.len()) % 64)
 }
 
 const DUPLICATE: &str = "is there already";

@@ -214,10 +214,16 @@ async fn obtain<T: Document>(
     if let Some(document) = without_asking(&slot, fits, now) {
         return Ok(document);
     }
-    // 2. The store: another instance may have fetched it meanwhile, or found the provider down.
+    // 2. The store: another instance may have fetched it meanwhile. A new instance finds what it
+    //    needs there nearly always, and asks no more.
     let stored = stored::document::<T>(issuer, instance, ports, now).await;
+    let slot = update(slots, issuer, |slot| slot.merge(stored, None));
+    if let Some(document) = without_asking(&slot, fits, now) {
+        return Ok(document);
+    }
+    //    Or it may have found the provider down.
     let shared = stored::attempts::<T>(issuer, instance, ports, now).await;
-    let slot = update(slots, issuer, |slot| slot.merge(stored, shared.ok()));
+    let slot = update(slots, issuer, |slot| slot.merge(None, shared.ok()));
     if let Some(document) = without_asking(&slot, fits, now) {
         return Ok(document);
     }

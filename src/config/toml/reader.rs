@@ -56,11 +56,15 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Goes past most of what is printable ASCII and neither quote nor backslash: up to seven bytes
-    /// of it may be left.
-    #[inline(always)]
+    /// Goes past what is printable ASCII and neither quote nor backslash.
     fn skip_printable(&mut self) {
-        while words::special(words::at(self.text.as_bytes(), self.at), b' ') == 0 {
+        loop {
+            // Behind the end there are zeros, which are none of this.
+            let other = words::special(words::at(self.text.as_bytes(), self.at), b' ');
+            if other != 0 {
+                self.at += other.trailing_zeros() as usize / 8;
+                return;
+            }
             self.at += 8;
         }
     }
@@ -75,7 +79,13 @@ impl<'t> Reader<'t> {
 
     /// The end of a line: `\n` or `\r\n`.
     fn newline(&mut self) -> bool {
-        self.take(b'\n') || self.take_all("\r\n")
+        let length = match self.peek() {
+            Some(b'\n') => 1,
+            Some(b'\r') if self.rest().starts_with(b"\r\n") => 2,
+            _ => 0,
+        };
+        self.at += length;
+        length > 0
     }
 
     fn comment(&mut self) -> Outcome<()> {
@@ -84,8 +94,9 @@ impl<'t> Reader<'t> {
             self.skip_printable();
             self.skip(|byte| !is_control(byte));
         }
-        match self.rest() {
-            [] | [b'\n', ..] | [b'\r', b'\n', ..] => Ok(()),
+        match self.peek() {
+            None | Some(b'\n') => Ok(()),
+            Some(b'\r') if self.rest().starts_with(b"\r\n") => Ok(()),
             _ => Err((self.at, "expected the end of the line")),
         }
     }
@@ -151,9 +162,7 @@ impl<'t> Reader<'t> {
                     self.line(quote)?
                 }
                 _ => {
-                    let bare =
-                        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-                    self.skip(bare);
+                    self.skip(|byte| BARE[usize::from(byte)]);
                     Cow::Borrowed(self.slice(start, self.at))
                 }
             };
@@ -248,13 +257,14 @@ impl<'t> Reader<'t> {
     }
 
     fn string(&mut self, quote: u8) -> Outcome<Cow<'t, str>> {
-        let (three, one) = if quote == b'"' {
-            ("\"\"\"", "\"")
+        let (three, two) = if quote == b'"' {
+            ("\"\"\"", "\"\"")
         } else {
-            ("'''", "'")
+            ("'''", "''")
         };
-        if !self.take_all(three) {
-            self.take_all(one);
+        self.take(quote);
+        // Two of them are a string with nothing in it, unless there is a third.
+        if self.peek() != Some(quote) || !self.take_all(two) {
             return self.line(quote);
         }
         // A line end right behind the quotes does not count.
@@ -378,6 +388,17 @@ fn close(table: &mut Table<'_>) {
         }
     }
 }
+
+/// What keys without quotes are made of.
+const BARE: [bool; 256] = {
+    let mut bare = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        bare[byte] = (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'-' | b'_');
+        byte += 1;
+    }
+    bare
+};
 
 /// True for control characters other than a tab: they stand in no string and no comment.
 fn is_control(byte: u8) -> bool {

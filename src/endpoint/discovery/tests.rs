@@ -115,6 +115,22 @@ fn what_somebody_changed_in_the_store_is_not_believed() {
 }
 
 #[test]
+fn a_new_instance_reads_one_row_where_that_is_enough() {
+    let world = world(&["a"]);
+    check(&world, &instance(&world), "a", Ok(true));
+    let reads = |kid: &str, found: bool| {
+        let before = world.key_value.gets();
+        check(&world, &instance(&world), kid, Ok(found));
+        world.key_value.gets() - before
+    };
+    assert_eq!(reads("a", true), 1);
+    // Whether others asked for an unknown key, or found the provider down, is in another.
+    assert!(reads("x", false) > 1);
+    world.clock.advance(600);
+    assert!(reads("a", true) > 1);
+}
+
+#[test]
 fn a_document_of_another_issuer_is_not_believed() {
     const OTHER: &str = "https://evil.example";
     let world = world(&["a"]);

@@ -627,16 +627,28 @@ fn a_session_passes_by_the_same_check_and_brings_its_person() {
     assert_eq!(plan.headers()["x-forwarded-name"], "%C3%81lice 100%25");
     assert_eq!(plan.headers()["cookie"], "theme=dark");
 
+    // Of somebody else, and of somebody of the same name elsewhere.
     let someone_else = gate.token(|claims| claims["sub"] = json!("mallory"));
-    let plan = gate.forwarded(&get(
-        "/api/x",
-        &[("cookie", &gate.cookie(&gate.session(&someone_else)))],
-    ));
-    assert_eq!(plan.headers()["x-forwarded-sub"], "mallory");
-    assert!(
-        !plan.headers().contains_key("x-forwarded-email")
-            && !plan.headers().contains_key("x-forwarded-name")
-    );
+    let elsewhere = Session {
+        issuer: "https://elsewhere.example".into(),
+        ..gate.session(&gate.token(|_| {}))
+    };
+    for (session, subject) in [
+        (gate.session(&someone_else), "mallory"),
+        (elsewhere, "alice"),
+    ] {
+        let cookie = gate.cookie(&session);
+        // Opened, and remembered.
+        for _ in 0..2 {
+            let plan = gate.forwarded(&get("/api/x", &[("cookie", &cookie)]));
+            let headers = plan.headers();
+            assert_eq!(headers["x-forwarded-sub"], subject);
+            assert_eq!(headers["x-forwarded-issuer"], ISSUER);
+            for name in ["x-forwarded-email", "x-forwarded-name"] {
+                assert!(!headers.contains_key(name), "{subject} {name}");
+            }
+        }
+    }
 }
 
 #[test]

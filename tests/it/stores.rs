@@ -226,6 +226,31 @@ fn idle_and_absolute_limits_hold_and_prolonging_writes_nothing() {
 }
 
 #[test]
+fn limits_that_were_shortened_hold_for_what_is_remembered_too() {
+    for place in ["cookie", "key-value"] {
+        let before = with_session(&format!("store = \"{place}\""), |config| config);
+        before.log_in();
+        let first = cookie(&before);
+        let lines = format!("store = \"{place}\"\nidle_seconds = 3600");
+        let app = with_session(&lines, |config| config);
+        for key in records(&before) {
+            let record = read(&before, &key);
+            block_on(app.world.key_value.set(&key, &record)).expect("set");
+        }
+        let ask = |code: Option<&str>| {
+            app.set_cookie("__Host-airside", Some(&first));
+            let answer = get(&app, "/invoices");
+            assert_eq!(self::code(&answer), code, "{place}");
+        };
+        ask(None);
+        app.world.clock.advance(3_599);
+        ask(None);
+        app.world.clock.advance(1);
+        ask(Some("session_expired"));
+    }
+}
+
+#[test]
 fn a_logout_ends_it_and_no_late_write_brings_it_back() {
     for lines in [
         "store = \"key-value\"",

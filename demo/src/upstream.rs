@@ -92,7 +92,7 @@ impl Upstream {
             "invoices": self.invoices(account),
             "received": received(head),
         });
-        web::json(StatusCode::OK, &answer)
+        personal(StatusCode::OK, &answer)
     }
 
     async fn create(&self, head: &Parts, body: Incoming) -> Response<Body> {
@@ -101,23 +101,23 @@ impl Upstream {
         };
         let body = match web::read_body(body, MAX_INVOICE_BYTES).await {
             Ok(body) => body,
-            Err(status) => return web::json(status, &json!({ "error": "unreadable body" })),
+            Err(status) => return personal(status, &json!({ "error": "unreadable body" })),
         };
         let Ok(new) = serde_json::from_slice::<NewInvoice>(&body) else {
             let expected =
                 json!({ "error": "expected {\"customer\": ..., \"amount_cents\": ...}" });
-            return web::json(StatusCode::BAD_REQUEST, &expected);
+            return personal(StatusCode::BAD_REQUEST, &expected);
         };
         let mut added = self.added.lock().unwrap_or_else(PoisonError::into_inner);
         if added.len() >= MAX_ACCOUNTS && !added.contains_key(account) {
-            return web::json(
+            return personal(
                 StatusCode::INSUFFICIENT_STORAGE,
                 &json!({ "error": "full" }),
             );
         }
         let own = added.entry(account.to_owned()).or_default();
         if own.len() >= MAX_INVOICES {
-            return web::json(
+            return personal(
                 StatusCode::INSUFFICIENT_STORAGE,
                 &json!({ "error": "full" }),
             );
@@ -129,7 +129,7 @@ impl Upstream {
         };
         own.push(invoice.clone());
         let answer = json!({ "sub": account, "invoice": invoice, "received": received(head) });
-        web::json(StatusCode::CREATED, &answer)
+        personal(StatusCode::CREATED, &answer)
     }
 
     fn invoices(&self, account: &str) -> Vec<Invoice> {
@@ -174,11 +174,16 @@ fn received(head: &Parts) -> Value {
 
 fn nobody() -> Response<Body> {
     let answer = json!({ "error": "no X-Forwarded-Sub: this API answers behind the gateway" });
-    web::json(StatusCode::UNAUTHORIZED, &answer)
+    personal(StatusCode::UNAUTHORIZED, &answer)
 }
 
 fn not_found() -> Response<Body> {
-    let mut response = web::json(StatusCode::NOT_FOUND, &json!({ "error": "not found" }));
+    personal(StatusCode::NOT_FOUND, &json!({ "error": "not found" }))
+}
+
+/// Returns a JSON response that is one person's alone.
+fn personal(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
+    let mut response = web::json(status, value);
     response
         .headers_mut()
         .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -19,7 +19,7 @@ pub(in crate::endpoint::authorize) fn response(
     let by_gate = cors.is_some_and(|cors| cors.preflight == Preflight::Gate);
     let listed = named_by_connection(fields);
     let mut sets_cookie = !plan.set_cookies.is_empty();
-    let mut changed = plan.by_session || sets_cookie || by_gate;
+    let mut changed = sets_cookie || by_gate;
     fields.retain_mut(|(name, value)| {
         // The host gives names in lower case; nothing here depends on it.
         name.make_ascii_lowercase();
@@ -42,7 +42,8 @@ pub(in crate::endpoint::authorize) fn response(
         changed |= drop;
         !drop
     });
-    if plan.by_session {
+    if plan.by_session && (sets_cookie || !is_private(fields)) {
+        changed = true;
         // A shared cache that keeps a Set-Cookie gives one person's session to another.
         let control = match sets_cookie {
             true => "no-store".to_owned(),
@@ -78,6 +79,32 @@ fn sets_own_cookie(value: &[u8]) -> bool {
     let text = text.strip_prefix(b"=").unwrap_or(text);
     let name = text.split(|b| *b == b'=').next().unwrap_or_default();
     std::str::from_utf8(name.trim_ascii()).is_ok_and(is_own)
+}
+
+/// True for an answer that shared caches leave alone as it is (RFC 9111 section 5.2.2).
+fn is_private(fields: &[Field]) -> bool {
+    let mut private = false;
+    for (name, value) in fields {
+        match name.as_str() {
+            "cdn-cache-control" | "surrogate-control" => return false,
+            "cache-control" => {}
+            _ => continue,
+        }
+        let Ok(text) = std::str::from_utf8(value) else {
+            return false;
+        };
+        for directive in text.split(',').map(str::trim) {
+            let is = |name: &str| directive.eq_ignore_ascii_case(name);
+            // With field names behind it, `private` is about these alone.
+            private |= is("private") || is("no-store");
+            let name = directive.split('=').next().unwrap_or_default().trim();
+            let opens = ["must-understand", "proxy-revalidate", "public", "s-maxage"];
+            if opens.iter().any(|other| name.eq_ignore_ascii_case(other)) {
+                return false;
+            }
+        }
+    }
+    private
 }
 
 /// The `Cache-Control` of an answer to a session: unfit for shared caches (RFC 9111 section

@@ -100,8 +100,23 @@ fn answers_to_a_session_are_private_and_those_with_a_cookie_not_stored() {
     let cdn = ("cdn-cache-control", "max-age=60");
     assert_eq!(control(false, &[], &[public, cdn]), public.1);
     assert_eq!(control(true, &[], &[public, cdn]), "private, max-age=60");
+    // What is private already stays as it is; what only looks so does not.
+    for (upstream, expected) in [
+        ("no-store", "no-store"),
+        ("Private, max-age=5", "Private, max-age=5"),
+        ("no-store, must-understand", "private, no-store, must-understand"),
+        ("private=\"x-a\"", "private"),
+        ("private, public", "private"),
+        ("private, S-MaxAge = 9", "private"),
+        ("private, proxy-revalidate", "private"),
+        ("max-age=5", "private, max-age=5"),
+        ("", "private"),
+    ] {
+        assert_eq!(control(true, &[], &[("cache-control", upstream)]), expected);
+    }
     let no_store = ("cache-control", "no-store");
-    assert_eq!(control(true, &[], &[no_store]), "private, no-store");
+    assert_eq!(control(true, &[], &[no_store, cdn]), "private, no-store");
+    assert_eq!(control(true, &[], &[no_store, public]), "private, no-store, max-age=60");
     let ours = [HeaderValue::from_static("a=b")];
     assert_eq!(control(true, &ours, &[public]), "no-store");
     assert_eq!(

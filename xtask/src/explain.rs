@@ -227,7 +227,7 @@ fn ask(text: &mut String, question: &Question, config: &Config, evidence: &Evide
         bail!("--path, --method or the token cannot stand in a request");
     };
     let head = request.into_parts().0;
-    match block_on(authorize(&Head::from(&head), &instance, world.ports())) {
+    match block_on(authorize(&mut Head::from(&head), &instance, world.ports())) {
         Decision::Forward(plan) => {
             writeln!(
                 text,

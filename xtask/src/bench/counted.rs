@@ -251,6 +251,7 @@ fn counterpart(place: Place) -> Option<(&'static str, u16, Keep)> {
         "trusting" => ("counted trusting", 2, Keep::No),
         "guests" => ("counted guests", 3, Keep::No),
         "verifying" => ("counted verifying", 4, Keep::No),
+        "whole" => ("counted whole", 11, Keep::No),
         _ => return None,
     })
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::bench::load::Order;
 use crate::bench::peers::{AUDIENCE, PATH, Peer, SCOPE, Samples};
-use crate::bench::servers::{Place, Servers, VERIFYING, Variant};
+use crate::bench::servers::{Place, Servers, VERIFYING, Variant, WHOLE};
 use crate::bench::{client, login};
 use crate::up::{self, Ports};
 use crate::workspace::{self, Workspace};
@@ -119,7 +119,7 @@ pub(crate) fn rows(servers: &Servers<'_>, tokens: &Tokens, peers: &[Peer]) -> Re
         get(place, path, &[("Authorization", &value)])
     };
     let (noop, raw) = (Place::Guest("noop"), Place::Guest("passthrough"));
-    let verifying = Place::Guest(VERIFYING);
+    let (verifying, whole) = (Place::Guest(VERIFYING), Place::Guest(WHOLE));
     let [plain, stored, trusting] =
         [Variant::Plain, Variant::Stored, Variant::Trusting].map(Place::Gate);
 
@@ -136,6 +136,13 @@ pub(crate) fn rows(servers: &Servers<'_>, tokens: &Tokens, peers: &[Peer]) -> Re
         200,
         Order::Random,
         vec![get(raw, PATH, &IDENTITY)],
+    );
+    row(
+        "the same, answer handed on whole",
+        whole,
+        200,
+        Order::Random,
+        vec![get(whole, PATH, &IDENTITY)],
     );
     row(
         "public route",

@@ -51,6 +51,7 @@ impl Place {
             Place::Gate(Variant::Stored) => "stored",
             Place::Gate(Variant::Trusting) => "trusting",
             Place::Guest(VERIFYING) => "verifying",
+            Place::Guest(WHOLE) => "whole",
             Place::Guest(_) => "guests",
             Place::Peer(name, _) => name,
         }
@@ -63,6 +64,7 @@ impl Place {
             Place::Gate(Variant::Stored) => nth(ports, 4),
             Place::Gate(Variant::Trusting) => nth(ports, 5),
             Place::Guest(VERIFYING) => nth(ports, 6),
+            Place::Guest(WHOLE) => nth(ports, 7),
             Place::Guest(_) => nth(ports, 3),
             Place::Peer(_, port) => port,
         }
@@ -178,7 +180,11 @@ impl<'w> Servers<'w> {
                 return Ok(None);
             }
         }
-        for guests in [&PLAIN_GUESTS[..], &[(VERIFYING, "/...")]] {
+        for guests in [
+            &PLAIN_GUESTS[..],
+            &[(VERIFYING, "/...")],
+            &[(WHOLE, "/...")],
+        ] {
             let place = guests.first().map(|(guest, _)| Place::Guest(guest));
             let place = place.context("no guest")?;
             let app = servers.guests(place.process(), guests)?;
@@ -361,11 +367,14 @@ pub(crate) const FOLDER: &str = "target/airside/bench";
 /// The guest that verifies each token with jwt-simple.
 pub(crate) const VERIFYING: &str = "jwt-simple";
 
+/// The guest that hands answers on whole.
+pub(crate) const WHOLE: &str = "whole";
+
 /// The other guests and their routes; all are in `devhost/guests`.
 const PLAIN_GUESTS: [(&str, &str); 2] = [("noop", "/noop"), ("passthrough", "/...")];
 
 /// The guests' names.
-pub(crate) const GUESTS: [&str; 3] = ["noop", "passthrough", VERIFYING];
+pub(crate) const GUESTS: [&str; 4] = ["noop", "passthrough", VERIFYING, WHOLE];
 
 /// Gates with sessions of their own.
 pub(crate) const SESSION_GATES: u16 = 3;
@@ -405,7 +414,7 @@ mod tests {
         let gates = [Variant::Plain, Variant::Stored, Variant::Trusting].map(Place::Gate);
         let places = gates
             .into_iter()
-            .chain(["noop", VERIFYING].map(Place::Guest));
+            .chain(["noop", VERIFYING, WHOLE].map(Place::Guest));
         let mut all: Vec<u16> = places.map(|place| place.port(ports)).collect();
         all.extend([ports.provider, ports.upstream]);
         all.extend((0..4).map(|number| peer(ports, number)));

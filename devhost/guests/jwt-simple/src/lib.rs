@@ -28,7 +28,7 @@ impl wasip3::exports::http::handler::Guest for Verifying {
         // The defaults also judge the times.
         let claims = token.and_then(|token| key.verify_token::<NoCustomClaims>(token, None).ok());
         match claims {
-            Some(_) => forward::forward(request, &["authorization"]).await,
+            Some(_) => forward::forward(request, &["authorization"], false).await,
             None => refuse(),
         }
     }

@@ -33,10 +33,17 @@ use spin_sdk::wasip3;
 use std::cell::RefCell;
 use wasip3::http::client;
 use wasip3::http::types::{ErrorCode, Fields, Request, Response, Scheme};
+use wasip3::wit_bindgen::FutureReader;
 use wasip3::wit_future;
 
-/// The upstream's answer to `request`, which is sent without the headers `besides`.
-pub(crate) async fn forward(request: Request, besides: &[&str]) -> Result<Response, ErrorCode> {
+/// The upstream's answer to `request`, which is sent without the headers `besides`. With `whole`,
+/// a request without a body is not opened, and an answer with nothing to leave out is handed on
+/// as it came.
+pub(crate) async fn forward(
+    request: Request,
+    besides: &[&str],
+    whole: bool,
+) -> Result<Response, ErrorCode> {
     let upstream = Upstream::load().await?;
 
     let method = request.get_method();
@@ -45,15 +52,18 @@ pub(crate) async fn forward(request: Request, besides: &[&str]) -> Result<Respon
     let has_body = received.has("content-length") || received.has("transfer-encoding");
     let headers = forwardable(&received, besides)?;
 
-    let (received, received_result) = wit_future::new(|| Ok(()));
-    drop(received);
-    let (contents, trailers) = Request::consume_body(request, received_result);
-    let (outgoing, _sent) = if has_body {
-        Request::new(headers, Some(contents), trailers, None)
+    let (outgoing, _sent) = if has_body || !whole {
+        let (received, received_result) = wit_future::new(|| Ok(()));
+        drop(received);
+        let (contents, trailers) = Request::consume_body(request, received_result);
+        if has_body {
+            Request::new(headers, Some(contents), trailers, None)
+        } else {
+            Request::new(headers, None, no_trailers(), None)
+        }
     } else {
-        let (no_trailers, trailers) = wit_future::new(|| Ok(None));
-        drop(no_trailers);
-        Request::new(headers, None, trailers, None)
+        drop(request);
+        Request::new(headers, None, no_trailers(), None)
     };
     let settings = outgoing
         .set_method(&method)
@@ -66,6 +76,13 @@ pub(crate) async fn forward(request: Request, besides: &[&str]) -> Result<Respon
 
     let answer = client::send(outgoing).await?;
 
+    if whole {
+        let headers = answer.get_headers().copy_all();
+        let stays = |(name, _): &(String, _)| !UNFORWARDABLE.contains(&name.as_str());
+        if headers.iter().all(stays) {
+            return Ok(answer);
+        }
+    }
     let status = answer.get_status_code();
     let headers = forwardable(&answer.get_headers(), &[])?;
     let (received, received_result) = wit_future::new(|| Ok(()));
@@ -76,6 +93,12 @@ pub(crate) async fn forward(request: Request, besides: &[&str]) -> Result<Respon
         Ok(()) => Ok(response),
         Err(()) => Err(ErrorCode::HttpProtocolError),
     }
+}
+
+fn no_trailers() -> FutureReader<Result<Option<Fields>, ErrorCode>> {
+    let (no_trailers, trailers) = wit_future::new(|| Ok(None));
+    drop(no_trailers);
+    trailers
 }
 
 /// Scheme and authority of the Spin variable `upstream`.

@@ -13,6 +13,6 @@ wasip3::http::service::export!(Passthrough with_types_in wasip3);
 
 impl wasip3::exports::http::handler::Guest for Passthrough {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
-        forward::forward(request, &[]).await
+        forward::forward(request, &[], false).await
     }
 }

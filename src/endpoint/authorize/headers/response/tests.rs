@@ -104,7 +104,10 @@ fn answers_to_a_session_are_private_and_those_with_a_cookie_not_stored() {
     for (upstream, expected) in [
         ("no-store", "no-store"),
         ("Private, max-age=5", "Private, max-age=5"),
-        ("no-store, must-understand", "private, no-store, must-understand"),
+        (
+            "no-store, must-understand",
+            "private, no-store, must-understand",
+        ),
         ("private=\"x-a\"", "private"),
         ("private, public", "private"),
         ("private, S-MaxAge = 9", "private"),
@@ -116,7 +119,10 @@ fn answers_to_a_session_are_private_and_those_with_a_cookie_not_stored() {
     }
     let no_store = ("cache-control", "no-store");
     assert_eq!(control(true, &[], &[no_store, cdn]), "private, no-store");
-    assert_eq!(control(true, &[], &[no_store, public]), "private, no-store, max-age=60");
+    assert_eq!(
+        control(true, &[], &[no_store, public]),
+        "private, no-store, max-age=60"
+    );
     let ours = [HeaderValue::from_static("a=b")];
     assert_eq!(control(true, &ours, &[public]), "no-store");
     assert_eq!(

@@ -57,14 +57,19 @@ pub enum CookieError {
 /// opened before is recognised by its bytes.
 #[derive(Clone, Default)]
 pub struct Cookies<'h> {
-    own: Vec<(&'h str, &'h [u8])>,
+    /// What [`SESSION_COOKIE`] holds.
+    first: Option<&'h [u8]>,
+    /// The other chunks, and the login attempts.
+    more: Vec<(&'h str, &'h [u8])>,
     others: Vec<&'h [u8]>,
 }
 
 impl std::fmt::Debug for Cookies<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let first = self.first.map(|_| SESSION_COOKIE);
+        let more = self.more.iter().map(|(name, _)| *name);
         f.debug_list()
-            .entries(self.own.iter().map(|(name, _)| name))
+            .entries(first.into_iter().chain(more))
             .finish()
     }
 }
@@ -125,17 +130,23 @@ impl<'h> Cookies<'h> {
                 let Some((name, value)) = named(pair) else {
                     continue;
                 };
-                if cookies.value(name).is_some() {
+                let is_twice = if name == SESSION_COOKIE {
+                    cookies.first.replace(value).is_some()
+                } else {
+                    let is_twice = cookies.value(name).is_some();
+                    cookies.more.push((name, value));
+                    is_twice
+                };
+                if is_twice {
                     return Err(CookieError::Duplicate);
                 }
-                cookies.own.push((name, value));
             }
         }
         Ok(cookies)
     }
 
     fn value(&self, name: &str) -> Option<&'h [u8]> {
-        self.own
+        self.more
             .iter()
             .find(|(known, _)| *known == name)
             .map(|(_, value)| *value)
@@ -143,7 +154,7 @@ impl<'h> Cookies<'h> {
 
     /// The sealed session; `None` when there is none or a chunk is missing.
     pub fn session(&self) -> Option<Cow<'h, [u8]>> {
-        let [digit @ b'1'..=b'8', b'~', first @ ..] = self.value(SESSION_COOKIE)? else {
+        let [digit @ b'1'..=b'8', b'~', first @ ..] = self.first? else {
             return None;
         };
         let mut sealed = Cow::Borrowed(first);
@@ -156,8 +167,7 @@ impl<'h> Cookies<'h> {
 
     /// The sealed reference to a session in the key-value store.
     pub fn reference(&self) -> Option<&'h [u8]> {
-        self.value(SESSION_COOKIE)?
-            .strip_prefix(REFERENCE.as_bytes())
+        self.first?.strip_prefix(REFERENCE.as_bytes())
     }
 
     /// The cookies of others, for the upstream; `None` when there is none. They keep their bytes
@@ -172,15 +182,15 @@ impl<'h> Cookies<'h> {
     }
 
     fn session_names(&self) -> impl Iterator<Item = &str> {
-        self.own
-            .iter()
-            .map(|(name, _)| *name)
-            .filter(|name| *name == SESSION_COOKIE || name.starts_with("__Host-airside."))
+        let more = self.more.iter().map(|(name, _)| *name);
+        let chunks = more.filter(|name| name.starts_with("__Host-airside."));
+        let first = self.first.map(|_| SESSION_COOKIE);
+        first.into_iter().chain(chunks)
     }
 
     /// Name and sealed value of each login attempt.
     pub fn transactions(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.own
+        self.more
             .iter()
             .filter(|(name, _)| name.starts_with(TRANSACTION_PREFIX))
             .filter_map(|(name, value)| Some((*name, text(value)?)))

@@ -4,8 +4,10 @@
 //! Found by the whole of what it is about, so that nothing is ever taken for another thing, at
 //! the price of a short hash and one comparison.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::marker::PhantomData;
 
 use zeroize::Zeroizing;
 
@@ -20,16 +22,22 @@ const SEALED_END_BYTES: usize = 32;
 
 /// Values by what they are about: at most 4,096, and about 1 MiB or as many bytes as was said.
 pub(crate) struct Memory<V> {
-    entries: HashMap<u64, Entry<V>, BuildHasherDefault<Hashed>>,
+    entries: Entries,
     hasher: RandomState,
+    values: PhantomData<V>,
+}
+
+/// The values of whatever kind: a table for each kind would be 2 kB in the component.
+struct Entries {
+    table: HashMap<u64, Entry, BuildHasherDefault<Hashed>>,
     bytes: usize,
     max_bytes: usize,
 }
 
-struct Entry<V> {
+struct Entry {
     /// Tokens among them.
     about: Zeroizing<Box<[u8]>>,
-    value: V,
+    value: Box<dyn Any>,
     size: usize,
     until: UnixTime,
 }
@@ -107,19 +115,26 @@ impl<V> Memory<V> {
     /// One that takes about `max_bytes`.
     pub(crate) fn of(max_bytes: usize) -> Self {
         Memory {
-            entries: HashMap::default(),
+            entries: Entries {
+                table: HashMap::default(),
+                bytes: 0,
+                max_bytes,
+            },
             hasher: RandomState::new(),
-            bytes: 0,
-            max_bytes,
+            values: PhantomData,
         }
     }
 }
 
-impl<V: Clone> Memory<V> {
+impl<V: Clone + 'static> Memory<V> {
     /// The value of `key`, before its time is over.
     pub(crate) fn recall(&self, key: &Key<'_>, now: UnixTime) -> Option<V> {
-        let entry = self.entries.get(&key.hash(&self.hasher))?;
-        (now < entry.until && same(&entry.about, key.about())).then(|| entry.value.clone())
+        let entry = self.entries.table.get(&key.hash(&self.hasher))?;
+        if now < entry.until && same(&entry.about, key.about()) {
+            entry.value.downcast_ref().cloned()
+        } else {
+            None
+        }
     }
 
     /// Remembers `value`, of about `size` bytes, until then. When there is no room, what is over
@@ -132,34 +147,38 @@ impl<V: Clone> Memory<V> {
         until: UnixTime,
         now: UnixTime,
     ) {
-        let about = key.about();
         let size = size
-            .saturating_add(about.len())
-            .saturating_add(size_of::<(u64, Entry<V>)>());
-        if until <= now || size > self.max_bytes {
-            return;
+            .saturating_add(key.about().len())
+            .saturating_add(size_of::<(u64, Entry)>())
+            .saturating_add(size_of::<V>());
+        if until > now && size <= self.entries.max_bytes {
+            let entry = Entry {
+                about: Zeroizing::new(key.about().into()),
+                value: Box::new(value),
+                size,
+                until,
+            };
+            self.entries.put(key.hash(&self.hasher), entry, now);
         }
-        let fits = |memory: &Self| {
-            memory.entries.len() < MAX_ENTRIES
-                && memory.bytes.saturating_add(size) <= memory.max_bytes
+    }
+}
+
+impl Entries {
+    /// Puts in `entry`, which is not larger than all may be together.
+    fn put(&mut self, hash: u64, entry: Entry, now: UnixTime) {
+        let fits = |all: &Self| {
+            all.table.len() < MAX_ENTRIES && all.bytes.saturating_add(entry.size) <= all.max_bytes
         };
         if !fits(self) {
-            self.entries.retain(|_, entry| now < entry.until);
-            self.bytes = self.entries.values().map(|entry| entry.size).sum();
+            self.table.retain(|_, entry| now < entry.until);
+            self.bytes = self.table.values().map(|entry| entry.size).sum();
         }
         if !fits(self) {
-            self.entries.clear();
+            self.table.clear();
             self.bytes = 0;
         }
-        let entry = Entry {
-            about: Zeroizing::new(about.into()),
-            value,
-            size,
-            until,
-        };
-        self.bytes = self.bytes.saturating_add(size);
-        let hash = key.hash(&self.hasher);
-        if let Some(former) = self.entries.insert(hash, entry) {
+        self.bytes = self.bytes.saturating_add(entry.size);
+        if let Some(former) = self.table.insert(hash, entry) {
             self.bytes = self.bytes.saturating_sub(former.size);
         }
     }
@@ -219,7 +238,7 @@ mod tests {
         memory.remember(&a, 2, 10, at(60), at(30));
         assert_eq!(memory.recall(&a, at(59)), Some(2));
         memory.remember(&b, 3, 10, at(60), at(60));
-        assert_eq!(memory.entries.len(), 1, "over before it began");
+        assert_eq!(memory.entries.table.len(), 1, "over before it began");
     }
 
     #[test]
@@ -248,7 +267,7 @@ mod tests {
         memory.remember(&sealed(&forged), 2, 0, at(30), at(0));
         assert_eq!(memory.recall(&sealed(&text), at(0)), None);
         assert_eq!(memory.recall(&sealed(&forged), at(0)), Some(2));
-        assert_eq!(memory.entries.len(), 1);
+        assert_eq!(memory.entries.table.len(), 1);
     }
 
     #[test]
@@ -292,23 +311,27 @@ mod tests {
             let until = if n % 2 == 0 { at(10) } else { at(100) };
             memory.remember(&name(n), n, 0, until, at(0));
         }
-        assert_eq!(memory.entries.len(), MAX_ENTRIES);
+        assert_eq!(memory.entries.table.len(), MAX_ENTRIES);
         memory.remember(&name(MAX_ENTRIES), 0, 0, at(100), at(20));
-        assert_eq!(memory.entries.len(), MAX_ENTRIES / 2 + 1);
+        assert_eq!(memory.entries.table.len(), MAX_ENTRIES / 2 + 1);
         assert_eq!(memory.recall(&name(1), at(20)), Some(1));
 
         let mut memory = Memory::default();
         for n in 0..100 {
             memory.remember(&name(n), n, MAX_BYTES / 10, at(100), at(0));
-            let sum: usize = memory.entries.values().map(|entry| entry.size).sum();
-            assert_eq!(memory.bytes, sum);
-            assert!(memory.bytes <= MAX_BYTES, "{}", memory.bytes);
+            let sum: usize = memory.entries.table.values().map(|entry| entry.size).sum();
+            assert_eq!(memory.entries.bytes, sum);
+            assert!(
+                memory.entries.bytes <= MAX_BYTES,
+                "{}",
+                memory.entries.bytes
+            );
             assert_eq!(memory.recall(&name(n), at(0)), Some(n), "the last one fits");
         }
         memory.remember(&name(0), 7, MAX_BYTES / 10, at(100), at(0));
         memory.remember(&name(0), 8, MAX_BYTES / 10, at(100), at(0));
-        let sum: usize = memory.entries.values().map(|entry| entry.size).sum();
-        assert_eq!(memory.bytes, sum, "a value that replaces another");
+        let sum: usize = memory.entries.table.values().map(|entry| entry.size).sum();
+        assert_eq!(memory.entries.bytes, sum, "a value that replaces another");
         memory.remember(&name(1), 1, MAX_BYTES + 1, at(100), at(0));
         assert_eq!(memory.recall(&name(1), at(0)), None);
         // What a value is about takes room as well.

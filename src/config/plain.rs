@@ -104,12 +104,17 @@ pub(super) const HEADER: &str = "[[routes]]";
 
 /// Reads routes, one after another.
 pub(super) struct Reader<'c, 't> {
-    bytes: &'t [u8],
-    pub(super) at: usize,
+    pub(super) text: Cursor<'t>,
     names: &'c Names<'c>,
     // What was looked up last: most routes name the same.
     issuer: (Span, usize),
     upstream: (Span, usize),
+}
+
+/// A place in a text.
+pub(super) struct Cursor<'t> {
+    bytes: &'t [u8],
+    pub(super) at: usize,
 }
 
 /// Where something stands.
@@ -122,8 +127,7 @@ struct Span {
 impl<'c, 't> Reader<'c, 't> {
     pub(super) fn new(bytes: &'t [u8], at: usize, names: &'c Names<'c>) -> Self {
         Reader {
-            bytes,
-            at,
+            text: Cursor { bytes, at },
             names,
             issuer: Default::default(),
             upstream: Default::default(),
@@ -134,24 +138,130 @@ impl<'c, 't> Reader<'c, 't> {
     /// plain and right.
     pub(super) fn route(&mut self) -> Option<Plain<'t>> {
         let mut route = Keys::default();
-        if !self.is_at_header() {
+        if !self.text.is_at_header() {
             return None;
         }
-        self.at += HEADER.len();
-        self.end_of_line()?;
+        self.text.at += HEADER.len();
+        self.text.end_of_line()?;
         loop {
-            let word = self.word(self.at);
+            let word = self.text.word(self.text.at);
             match word as u8 {
                 b'a'..=b'z' => self.member(word, &mut route)?,
-                b'\n' => self.at += 1,
-                b'[' if self.is_at_header() => break,
-                _ if self.at >= self.bytes.len() => break,
-                _ => self.unusual_end_of_line()?,
+                b'\n' => self.text.at += 1,
+                b'[' if self.text.is_at_header() => break,
+                _ if self.text.at >= self.text.bytes.len() => break,
+                _ => self.text.unusual_end_of_line()?,
             }
         }
         self.judged(&route)
     }
 
+    fn member(&mut self, word: u64, route: &mut Keys) -> Option<()> {
+        let (place, length) = match word as u8 {
+            b'a' if word & const { words::low(6) } == const { words::of("access") } => (ACCESS, 6),
+            b'a' if word == const { words::of("audience") } => (AUDIENCE, 8),
+            b'i' if word & const { words::low(6) } == const { words::of("issuer") } => (ISSUER, 6),
+            b'm' if word & const { words::low(7) } == const { words::of("methods") } => {
+                (METHODS_KEY, 7)
+            }
+            b'p' if word & const { words::low(4) } == const { words::of("path") } => (PATH, 4),
+            b's' if word & const { words::low(6) } == const { words::of("scopes") } => (SCOPES, 6),
+            b'u' if word == const { words::of("upstream") } => (UPSTREAM, 8),
+            _ => return None,
+        };
+        self.text.at += length;
+        // Nearly always there is one blank on each side.
+        if self.text.word(self.text.at) & const { words::low(3) } == const { words::of(" = ") } {
+            self.text.at += 3;
+        } else {
+            self.text.skip_blanks();
+            self.text.take(b'=')?;
+            self.text.skip_blanks();
+        }
+        let value = match place {
+            SCOPES => self.text.list()?,
+            METHODS_KEY => {
+                let list = self.text.list()?;
+                route.methods = Methods::of(self.text.slice(list))?;
+                list
+            }
+            _ => {
+                let value = self.text.opened_string(b' ')?;
+                if self.text.word(self.text.at) & const { words::low(2) }
+                    == const { words::of("\"\n") }
+                {
+                    self.text.at += 2;
+                    return route.set(place, value);
+                }
+                self.text.take(b'"')?;
+                value
+            }
+        };
+        route.set(place, value)?;
+        self.text.end_of_line()
+    }
+
+    /// What must be said, and what must not, and what it must be.
+    fn judged(&mut self, route: &Keys) -> Option<Plain<'t>> {
+        let [path, access, upstream, issuer, audience, scopes, _] = route.values;
+        let (base, prefix) = self.text.pattern(path)?;
+        let upstream = self.upstream(upstream)?;
+        let of_token = issuer.end | audience.end | scopes.end != 0;
+        const TOKEN: u64 = words::of("token");
+        const LOGIN: u64 = words::of("login");
+        const PUBLIC: u64 = words::of("public");
+        let length = access.end - access.start;
+        let asks = match self.text.word(access.start) & words::low(length) {
+            TOKEN => {
+                let (issuer, audience) = (self.issuer(issuer)?, self.text.slice(audience));
+                let is_blank = |byte: Option<&u8>| byte.is_none_or(|byte| *byte == b' ');
+                let is = |client_id: &&str| client_id.as_bytes() == audience;
+                if is_blank(audience.first())
+                    || is_blank(audience.last())
+                    || self.names.client_ids.iter().any(is)
+                {
+                    return None;
+                }
+                Asks::Token {
+                    issuer,
+                    audience,
+                    scopes: self.text.slice(scopes),
+                }
+            }
+            LOGIN if !of_token && self.names.has_provider => {
+                let name = self.names.upstreams.get(upstream)?;
+                if self.names.token_upstreams.contains(name) {
+                    return None;
+                }
+                Asks::Login
+            }
+            PUBLIC if !of_token => Asks::Public,
+            _ => return None,
+        };
+        Some(Plain {
+            base,
+            prefix,
+            methods: route.methods,
+            asks,
+        })
+    }
+
+    fn issuer(&mut self, name: Span) -> Option<usize> {
+        if !self.text.is_same(self.issuer.0, name) {
+            self.issuer = (name, index(&self.names.issuers, self.text.slice(name))?);
+        }
+        Some(self.issuer.1)
+    }
+
+    fn upstream(&mut self, name: Span) -> Option<usize> {
+        if !self.text.is_same(self.upstream.0, name) {
+            self.upstream = (name, index(&self.names.upstreams, self.text.slice(name))?);
+        }
+        Some(self.upstream.1)
+    }
+}
+
+impl<'t> Cursor<'t> {
     #[inline(always)]
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
@@ -197,68 +307,10 @@ impl<'c, 't> Reader<'c, 't> {
         }
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn unusual_end_of_line(&mut self) -> Option<()> {
-        self.skip_blanks();
-        if self.peek() == Some(b'#') {
-            // Quotes are rare in comments.
-            while words::special(self.word(self.at), b' ') == 0 {
-                self.at += 8;
-            }
-            let rest = self.bytes.get(self.at..)?;
-            let ends = |byte: &u8| matches!(byte, 0..=8 | 10..=31 | 127);
-            let comment = rest.get(..rest.iter().position(ends).unwrap_or(rest.len()))?;
-            std::str::from_utf8(comment).ok()?;
-            self.at += comment.len();
-        }
-        let _ = self.take(b'\r');
-        match self.peek() {
-            None if self.bytes.last() != Some(&b'\r') => Some(()),
-            _ => self.take(b'\n'),
-        }
-    }
-
-    fn member(&mut self, word: u64, route: &mut Keys) -> Option<()> {
-        let (place, length) = match word as u8 {
-            b'a' if word & const { words::low(6) } == const { words::of("access") } => (ACCESS, 6),
-            b'a' if word == const { words::of("audience") } => (AUDIENCE, 8),
-            b'i' if word & const { words::low(6) } == const { words::of("issuer") } => (ISSUER, 6),
-            b'm' if word & const { words::low(7) } == const { words::of("methods") } => {
-                (METHODS_KEY, 7)
-            }
-            b'p' if word & const { words::low(4) } == const { words::of("path") } => (PATH, 4),
-            b's' if word & const { words::low(6) } == const { words::of("scopes") } => (SCOPES, 6),
-            b'u' if word == const { words::of("upstream") } => (UPSTREAM, 8),
-            _ => return None,
-        };
-        self.at += length;
-        // Nearly always there is one blank on each side.
-        if self.word(self.at) & const { words::low(3) } == const { words::of(" = ") } {
-            self.at += 3;
-        } else {
-            self.skip_blanks();
-            self.take(b'=')?;
-            self.skip_blanks();
-        }
-        let value = match place {
-            SCOPES => self.list()?,
-            METHODS_KEY => {
-                let list = self.list()?;
-                route.methods = Methods::of(self.slice(list))?;
-                list
-            }
-            _ => {
-                let value = self.opened_string(b' ')?;
-                if self.word(self.at) & const { words::low(2) } == const { words::of("\"\n") } {
-                    self.at += 2;
-                    return route.set(place, value);
-                }
-                self.take(b'"')?;
-                value
-            }
-        };
-        route.set(place, value)?;
-        self.end_of_line()
+        self.at = unusual_end_of_line(self.bytes, self.at)?;
+        Some(())
     }
 
     /// A string of printable ASCII characters without escapes, none before `least`.
@@ -287,85 +339,12 @@ impl<'c, 't> Reader<'c, 't> {
 
     /// A list of strings that may be scopes: its inside. As `is_scope`; quotes and backslashes are
     /// not plain.
-    #[inline(never)]
+    #[inline(always)]
     fn list(&mut self) -> Option<Span> {
-        self.take(b'[')?;
-        let start = self.at;
-        loop {
-            self.skip_blanks();
-            if self.peek() == Some(b'"') {
-                let scope = self.string(b'!')?;
-                if scope.start == scope.end {
-                    return None;
-                }
-                self.skip_blanks();
-                if self.take(b',').is_some() {
-                    continue;
-                }
-            }
-            let end = self.at;
-            self.take(b']')?;
-            return Some(Span { start, end });
-        }
-    }
-
-    /// What must be said, and what must not, and what it must be.
-    fn judged(&mut self, route: &Keys) -> Option<Plain<'t>> {
-        let [path, access, upstream, issuer, audience, scopes, _] = route.values;
-        let (base, prefix) = self.pattern(path)?;
-        let upstream = self.upstream(upstream)?;
-        let of_token = issuer.end | audience.end | scopes.end != 0;
-        const TOKEN: u64 = words::of("token");
-        const LOGIN: u64 = words::of("login");
-        const PUBLIC: u64 = words::of("public");
-        let length = access.end - access.start;
-        let asks = match self.word(access.start) & words::low(length) {
-            TOKEN => {
-                let (issuer, audience) = (self.issuer(issuer)?, self.slice(audience));
-                let is_blank = |byte: Option<&u8>| byte.is_none_or(|byte| *byte == b' ');
-                let is = |client_id: &&str| client_id.as_bytes() == audience;
-                if is_blank(audience.first())
-                    || is_blank(audience.last())
-                    || self.names.client_ids.iter().any(is)
-                {
-                    return None;
-                }
-                Asks::Token {
-                    issuer,
-                    audience,
-                    scopes: self.slice(scopes),
-                }
-            }
-            LOGIN if !of_token && self.names.has_provider => {
-                let name = self.names.upstreams.get(upstream)?;
-                if self.names.token_upstreams.contains(name) {
-                    return None;
-                }
-                Asks::Login
-            }
-            PUBLIC if !of_token => Asks::Public,
-            _ => return None,
-        };
-        Some(Plain {
-            base,
-            prefix,
-            methods: route.methods,
-            asks,
-        })
-    }
-
-    fn issuer(&mut self, name: Span) -> Option<usize> {
-        if !self.is_same(self.issuer.0, name) {
-            self.issuer = (name, self.index(&self.names.issuers, name)?);
-        }
-        Some(self.issuer.1)
-    }
-
-    fn upstream(&mut self, name: Span) -> Option<usize> {
-        if !self.is_same(self.upstream.0, name) {
-            self.upstream = (name, self.index(&self.names.upstreams, name)?);
-        }
-        Some(self.upstream.1)
+        let start = self.at + 1;
+        self.at = list(self.bytes, self.at)?;
+        let end = self.at - 1;
+        Some(Span { start, end })
     }
 
     /// True when the text says the same at both, and something.
@@ -384,14 +363,6 @@ impl<'c, 't> Reader<'c, 't> {
             at += 8;
         }
         true
-    }
-
-    /// The index of the name in `names`, which are in order.
-    #[inline(never)]
-    fn index(&self, names: &[&str], name: Span) -> Option<usize> {
-        let name = self.slice(name);
-        let index = names.binary_search_by(|known| known.as_bytes().cmp(name));
-        index.ok().filter(|_| !name.is_empty())
     }
 
     /// As [`PathPattern::split`], which is asked where it is not obvious.
@@ -426,6 +397,61 @@ impl<'c, 't> Reader<'c, 't> {
         let text = std::str::from_utf8(self.slice(path)).ok()?;
         let (base, prefix) = PathPattern::split(text).ok()?;
         (!is_reserved(base)).then_some((base.as_bytes(), prefix))
+    }
+}
+
+/// The index of the name in `names`, which are in order.
+#[inline(never)]
+fn index(names: &[&str], name: &[u8]) -> Option<usize> {
+    let index = names.binary_search_by(|known| known.as_bytes().cmp(name));
+    index.ok().filter(|_| !name.is_empty())
+}
+
+// What is not part of the walk itself is told where it is and says where it goes on: a reader that
+// nothing else refers to is kept in registers.
+
+/// Where the list that begins at `at` ends. See [`Reader::list`].
+#[inline(never)]
+fn list(bytes: &[u8], at: usize) -> Option<usize> {
+    let mut cursor = Cursor { bytes, at };
+    cursor.take(b'[')?;
+    loop {
+        cursor.skip_blanks();
+        if cursor.peek() == Some(b'"') {
+            let scope = cursor.string(b'!')?;
+            if scope.start == scope.end {
+                return None;
+            }
+            cursor.skip_blanks();
+            if cursor.take(b',').is_some() {
+                continue;
+            }
+        }
+        cursor.take(b']')?;
+        return Some(cursor.at);
+    }
+}
+
+/// Where the line goes on that ends at `at` with blanks or a comment in front of its end.
+#[inline(never)]
+fn unusual_end_of_line(bytes: &[u8], at: usize) -> Option<usize> {
+    let mut cursor = Cursor { bytes, at };
+    cursor.skip_blanks();
+    if cursor.peek() == Some(b'#') {
+        // Quotes are rare in comments.
+        while words::special(words::at(bytes, cursor.at), b' ') == 0 {
+            cursor.at += 8;
+        }
+        let rest = bytes.get(cursor.at..)?;
+        let ends = |byte: &u8| matches!(byte, 0..=8 | 10..=31 | 127);
+        let comment = rest.get(..rest.iter().position(ends).unwrap_or(rest.len()))?;
+        std::str::from_utf8(comment).ok()?;
+        cursor.at += comment.len();
+    }
+    let _ = cursor.take(b'\r');
+    match cursor.peek() {
+        None if bytes.last() != Some(&b'\r') => Some(cursor.at),
+        _ => cursor.take(b'\n').map(|()| cursor.at),
     }
 }
 

@@ -110,17 +110,17 @@ pub(super) fn read(text: &[u8], first: usize, names: &Names<'_>) -> Option<Route
     let about = text.len().saturating_sub(first) / 160;
     let (mut entries, mut plain) = (Vec::with_capacity(about), Vec::with_capacity(about));
     let mut reader = Reader::new(text, first, names);
-    while reader.at < text.len() {
-        let start = reader.at;
+    while reader.text.at < text.len() {
+        let start = reader.text.at;
         let made = OnceCell::new();
         let route = reader.route();
         if route.is_none() {
-            reader.at = next(text, start + HEADER.len()).unwrap_or(text.len());
-            let block = std::str::from_utf8(text.get(start..reader.at)?).ok()?;
+            reader.text.at = next(text, start + HEADER.len()).unwrap_or(text.len());
+            let block = std::str::from_utf8(text.get(start..reader.text.at)?).ok()?;
             let _ = made.set(Box::new(single(block, names, &mut found)?));
         }
         plain.push(route);
-        let end = reader.at;
+        let end = reader.text.at;
         entries.push(Entry { start, end, made });
     }
     let table = Judged {

@@ -163,6 +163,7 @@ impl<'a> Judged<'a> {
         entry.made(self.text, || self.names.clone())
     }
 
+    #[inline(always)]
     fn pattern(&self, index: usize) -> (&'a [u8], bool) {
         match self.plain(index) {
             Some(plain) => (plain.base, plain.prefix),

@@ -286,7 +286,7 @@ upstream = "chained"
   const seal = (label, { exp = now() + 10, sessionKey = Buffer.from(app.gate.keys.split(':')[1], 'base64url'), id = 'call-1' } = {}) => {
     const wrapping = Buffer.from(hkdfSync('sha256', sessionKey, 'airside', `v1/seal/${label}`, 32));
     const encode = (data) => Buffer.from(data).toString('base64url');
-    const header = encode(JSON.stringify({ alg: 'A256KW', enc: 'A256GCM', kid: 'e2e', typ: 'JWT' }));
+    const header = encode(JSON.stringify({ alg: 'A256KW', enc: 'A256GCM', kid: 'e2e' }));
     const contentKey = randomBytes(32);
     const wrap = createCipheriv('id-aes256-wrap', wrapping, Buffer.alloc(8, 0xa6));
     const wrapped = Buffer.concat([wrap.update(contentKey), wrap.final()]);

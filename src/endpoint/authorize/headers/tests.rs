@@ -50,6 +50,22 @@ fn spoofed_identity_is_gone_in_every_spelling() {
 }
 
 #[test]
+fn nothing_is_left_of_many_that_are_dropped() {
+    let names: Vec<String> = (0..30)
+        .map(|number| format!("x-forwarded-{number}"))
+        .collect();
+    let mut sent: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "evil")).collect();
+    sent.insert(3, ("x-kept", "1"));
+    sent.push(("x-kept", "2"));
+    let headers = of(Caller::Anybody, &sent);
+    assert!(!headers.values().any(|value| value == "evil"));
+    assert!(names.iter().all(|name| !headers.contains_key(name)));
+    let kept: Vec<_> = headers.get_all("x-kept").iter().collect();
+    assert_eq!(kept, ["1", "2"]);
+    assert_eq!(headers["x-forwarded-host"], "app.example");
+}
+
+#[test]
 fn what_connection_names_goes_too() {
     let headers = of(
         Caller::Anybody,

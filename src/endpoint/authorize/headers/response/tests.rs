@@ -125,6 +125,13 @@ fn answers_to_a_session_are_private_and_those_with_a_cookie_not_stored() {
     );
     let ours = [HeaderValue::from_static("a=b")];
     assert_eq!(control(true, &ours, &[public]), "no-store");
+    // Private is not enough where a cookie is set.
+    let private = ("cache-control", "private");
+    assert_eq!(control(true, &ours, &[private]), "no-store");
+    assert_eq!(
+        control(true, &[], &[private, ("set-cookie", "x=1")]),
+        "no-store"
+    );
     assert_eq!(
         control(true, &[], &[public, ("set-cookie", "x=1")]),
         "no-store"

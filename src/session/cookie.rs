@@ -32,6 +32,10 @@ pub const MAX_CHUNKS: usize = 8;
 /// `Cookie` headers over this size are refused, all lines together.
 const MAX_COOKIE_BYTES: usize = 64 * 1024;
 
+/// Cookies of airside's own in one request, beside the first chunk. No browser has so many; each is
+/// compared with all others, so that without an end one request could cost millions of comparisons.
+const MAX_OWN_COOKIES: usize = 64;
+
 /// What the value of a reference begins with, where a session has the number of its chunks.
 const REFERENCE: &str = "k~";
 
@@ -133,6 +137,9 @@ impl<'h> Cookies<'h> {
                 let is_twice = if name == SESSION_COOKIE {
                     cookies.first.replace(value).is_some()
                 } else {
+                    if cookies.more.len() >= MAX_OWN_COOKIES {
+                        return Err(CookieError::HeaderTooLarge);
+                    }
                     let is_twice = cookies.value(name).is_some();
                     cookies.more.push((name, value));
                     is_twice

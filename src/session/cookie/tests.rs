@@ -145,6 +145,19 @@ fn a_huge_header_is_refused() {
 }
 
 #[test]
+fn no_browser_has_so_many_of_our_cookies() {
+    let parsed = |count: usize| {
+        let own = (0..count).map(|number| format!("{TRANSACTION_PREFIX}{number}=x; "));
+        let line = own.collect::<String>() + "__Host-airside=1~a; b=1";
+        let headers = headers(&[&line]);
+        Cookies::parse(&headers).map(|cookies| cookies.transactions().count())
+    };
+    assert_eq!(parsed(MAX_OWN_COOKIES), Ok(MAX_OWN_COOKIES));
+    let too_many = parsed(MAX_OWN_COOKIES + 1);
+    assert_eq!(too_many, Err(CookieError::HeaderTooLarge));
+}
+
+#[test]
 fn deletion_has_the_attributes_of_setting() {
     let set = session_cookies("abc", &Cookies::default(), HOUR, 2).expect("cookies");
     let headers = replay(&set);

@@ -7,13 +7,13 @@ mod redis;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rusqlite::TransactionBehavior::Immediate;
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 use wasmtime::AsContextMut;
 use wasmtime::component::{Accessor, FutureReader, HasData, Resource, ResourceTable, StreamReader};
 
@@ -70,6 +70,11 @@ impl Backend {
 struct Database {
     connection: Mutex<Connection>,
     label: String,
+    /// Where the file is, if there is one: look-ups are then made on connections of their own, for
+    /// a change to the file keeps nobody from reading it.
+    path: Option<PathBuf>,
+    /// Those of them that nobody is at: as many as there were look-ups at once, one per thread.
+    readers: Mutex<Vec<Connection>>,
 }
 
 impl Stores {
@@ -93,9 +98,12 @@ impl Stores {
                 None if label == "default" => &default,
                 None => bail!("the key-value store `{label}` is not in the runtime configuration"),
             };
-            let connection = match (kind, config) {
-                (Kind::Memory, _) => Connection::open_in_memory()?,
-                (Kind::File, StoreConfig::Sqlite { path }) => open_file(&folder.join(path))?,
+            let (connection, path) = match (kind, config) {
+                (Kind::Memory, _) => (Connection::open_in_memory()?, None),
+                (Kind::File, StoreConfig::Sqlite { path }) => {
+                    let path = folder.join(path);
+                    (open_file(&path)?, Some(path))
+                }
                 (Kind::File, StoreConfig::Redis { url }) => {
                     let redis = redis::Redis::new(url.as_str());
                     let redis = redis.with_context(|| format!("the key-value store `{label}`"))?;
@@ -107,6 +115,8 @@ impl Stores {
             let database = Database {
                 connection: Mutex::new(connection),
                 label: label.clone(),
+                path,
+                readers: Mutex::default(),
             };
             stores.insert(label.clone(), Arc::new(Backend::Sqlite(database)));
         }
@@ -132,12 +142,14 @@ fn file(path: &Path) -> Result<Connection> {
 
 fn open_file(path: &Path) -> Result<Connection> {
     let connection = file(path)?;
-    // Another process (Spin, a second devhost, the command line) may hold the file for a moment.
-    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.busy_timeout(PATIENCE)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     Ok(connection)
 }
+
+/// Another process (Spin, a second devhost, the command line) may hold the file for a moment.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS spin_key_value (
     store TEXT NOT NULL,
@@ -162,18 +174,31 @@ impl Database {
         })
     }
 
-    /// The same for a look-up, which takes less than the change to another thread would: in place
-    /// while nobody else is at the connection.
+    /// The same for a look-up, in place: it takes less than the change to another thread would.
     fn look<R>(
         &self,
         work: impl FnOnce(&Connection, &str) -> rusqlite::Result<R>,
     ) -> Result<R, Error> {
-        match self.connection.try_lock() {
-            Ok(connection) => {
-                work(&connection, &self.label).map_err(|error| Error::Other(error.to_string()))
-            }
-            Err(_) => self.with(work),
-        }
+        let other = |error: rusqlite::Error| Error::Other(error.to_string());
+        let Some(path) = &self.path else {
+            // In memory nobody is at the connection for long.
+            let connection = self
+                .connection
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            return work(&connection, &self.label).map_err(other);
+        };
+        let readers = || self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        let reader = readers().pop();
+        let reader = match reader {
+            Some(reader) => reader,
+            None => Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+                .and_then(|reader| reader.busy_timeout(PATIENCE).map(|()| reader))
+                .map_err(other)?,
+        };
+        let found = work(&reader, &self.label).map_err(other);
+        readers().push(reader);
+        found
     }
 
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
@@ -377,7 +402,6 @@ impl<T: Send> HostStoreWithStore<T> for KeyValue {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
     use std::process::{Child, Command, Stdio};
     use std::thread;
 
@@ -463,6 +487,41 @@ mod tests {
     fn two_processes_on_one_file_count_together() {
         let folder = tempfile::tempdir().unwrap();
         counts_once([&file(folder.path()), &file(folder.path())]);
+    }
+
+    #[test]
+    fn what_one_thread_has_set_another_reads_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = file(folder.path());
+        let other = Arc::clone(&store);
+        let (ask, asked) = std::sync::mpsc::channel::<String>();
+        let (answer, answered) = std::sync::mpsc::channel();
+        let reader = thread::spawn(move || {
+            for value in asked {
+                let found = other.get("k").unwrap();
+                answer.send(found == Some(value.into_bytes())).unwrap();
+            }
+        });
+        runtime().block_on(async {
+            for round in 0..200 {
+                let value = round.to_string();
+                store.set("k", value.as_bytes()).unwrap();
+                assert_eq!(store.get("k").unwrap(), Some(value.clone().into_bytes()));
+                ask.send(value).unwrap();
+                assert!(answered.recv().unwrap(), "round {round}");
+            }
+            let Backend::Sqlite(database) = &*store else {
+                panic!("a file")
+            };
+            assert!(
+                database.readers.lock().unwrap().len() <= 2,
+                "kept, not hoarded"
+            );
+            store.delete("k").unwrap();
+            assert_eq!(store.get("k").unwrap(), None);
+        });
+        drop(ask);
+        reader.join().unwrap();
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: what the gate costs, as ratios measured in one run.
 //!
 //! All rows on one upstream: a component that does nothing, a component that only passes on, the
-//! gate with tokens and with sessions, and other programs for the same task. Rows take turns, so
-//! that a machine that slows down slows all of them. On devhost, the instructions of each row are
+//! gate with tokens and with sessions, and other programs for the same task. Rows take turns, each
+//! right after the one it is compared with, so that a machine that slows down slows both. On devhost, the instructions of each row are
 //! counted as well, by processes of their own, and what becomes of them when there is more of
 //! something: those do not depend on the machine.
 
@@ -34,12 +34,14 @@ use crate::up::{self, Ports};
 use crate::workspace::{Host, Install, Workspace, on_path, step};
 
 /// What `bench` can be told.
-#[derive(Clone, Copy)]
 pub(crate) struct Settings {
     /// What serves the wasm files.
     pub(crate) host: Host,
     /// Whether missing things may be installed.
     pub(crate) install: Install,
+    /// What the names of the measured rows contain, beside the row that they are compared with.
+    /// None: all rows, and what becomes of the instructions when there is more of something.
+    pub(crate) only: Vec<String>,
     /// Whether other programs are measured beside it.
     pub(crate) peers: bool,
     /// The first of the ports that are used.
@@ -53,7 +55,7 @@ pub(crate) struct Settings {
 /// Builds, starts, measures and prints the table.
 ///
 /// # Errors
-/// When something does not start, or a single request fails.
+/// When something does not start, a single request fails, or no row is named as wanted.
 pub(crate) fn run(workspace: &Workspace, settings: Settings) -> Result<()> {
     let ports = Ports::from_first(settings.port)?;
     servers::check_free(ports)?;
@@ -68,20 +70,29 @@ pub(crate) fn run(workspace: &Workspace, settings: Settings) -> Result<()> {
     let Some(mut servers) = Servers::start(workspace, settings.host, ports)? else {
         return Ok(());
     };
-    let plan = Plan::of(settings);
+    let plan = Plan::of(settings.quick);
     step("Getting tokens");
     let tokens = Tokens::get(workspace, ports, plan.tokens)?;
     let peers = match settings.peers {
         true => peers::start(&mut servers, settings.install, tokens.samples()),
         false => Vec::new(),
     };
-    let rows = rows::rows(&servers, &tokens, &peers)?;
+    let mut rows = rows::rows(&servers, &tokens, &peers)?;
+    let wanted = |name: &str| settings.only.iter().any(|part| name.contains(part));
+    if !settings.only.is_empty() {
+        if !rows.iter().any(|row| wanted(&row.name)) {
+            bail!("no row has one of these in its name: {:?}", settings.only);
+        }
+        rows.retain(|row| row.name == RAW || wanted(&row.name));
+    }
     let mut counts = vec![None; rows.len()];
     let mut grown = String::new();
     if settings.host == Host::Devhost {
         step("Counting instructions");
         counts = counted::count(&mut servers, &rows)?;
-        grown = growth::measure(&mut servers, &tokens, plan.sizes)?;
+        if settings.only.is_empty() {
+            grown = growth::measure(&mut servers, &tokens, plan.sizes)?;
+        }
     }
     let samples = measure(&rows, &servers, plan)?;
     drop(servers);
@@ -109,8 +120,8 @@ struct Plan {
 }
 
 impl Plan {
-    fn of(settings: Settings) -> Self {
-        match settings.quick {
+    fn of(quick: bool) -> Self {
+        match quick {
             true => Self {
                 rounds: 1,
                 length: Duration::from_millis(700),
@@ -119,8 +130,8 @@ impl Plan {
                 sizes: Sizes::QUICK,
             },
             false => Self {
-                rounds: 3,
-                length: Duration::from_secs(2),
+                rounds: 5,
+                length: Duration::from_secs(1),
                 warm_up: Duration::from_millis(500),
                 tokens: 5_000,
                 sizes: Sizes::FULL,
@@ -129,7 +140,26 @@ impl Plan {
     }
 }
 
-fn measure(rows: &[Row], servers: &Servers<'_>, plan: Plan) -> Result<Vec<Sample>> {
+/// A row's sample, and that of the raw pass-through right before it: a machine that others use too
+/// changes its speed within seconds.
+#[derive(Clone)]
+struct Pair {
+    raw: Sample,
+    row: Sample,
+}
+
+impl Pair {
+    fn ratio(&self) -> f64 {
+        self.row.per_second / self.raw.per_second
+    }
+
+    fn p99_ratio(&self) -> f64 {
+        let p99 = |sample: &Sample| sample.percentile(0.99).as_secs_f64();
+        p99(&self.row) / p99(&self.raw)
+    }
+}
+
+fn measure(rows: &[Row], servers: &Servers<'_>, plan: Plan) -> Result<Vec<Vec<Pair>>> {
     let target = |row: &Row| Target {
         requests: row.requests.clone(),
         order: row.order,
@@ -143,33 +173,41 @@ fn measure(rows: &[Row], servers: &Servers<'_>, plan: Plan) -> Result<Vec<Sample
         load::measure(target, CONNECTIONS, plan.warm_up)
             .with_context(|| format!("warming up {}", row.name))?;
     }
-    let mut samples: Vec<Vec<Sample>> = rows.iter().map(|_| Vec::new()).collect();
+    let take = |row: &Row, target: &Target| {
+        let process = row.place.process();
+        let before = servers.processes.cpu_time(process);
+        let sample = load::measure(target, CONNECTIONS, plan.length);
+        let mut sample = sample.with_context(|| format!("measuring {}", row.name))?;
+        sample.cpu = servers.processes.cpu_time(process).saturating_sub(before);
+        Ok::<_, anyhow::Error>(sample)
+    };
+    let raw = rows.iter().zip(&targets).find(|(row, _)| row.name == RAW);
+    let (raw_row, raw_target) = raw.context("no row to compare with")?;
+    let mut pairs: Vec<Vec<Pair>> = rows.iter().map(|_| Vec::new()).collect();
     for round in 1..=plan.rounds {
         step(&format!("Round {round} of {}", plan.rounds));
-        for ((row, target), samples) in rows.iter().zip(&targets).zip(&mut samples) {
-            let process = row.place.process();
-            let before = servers.processes.cpu_time(process);
-            let sample = load::measure(target, CONNECTIONS, plan.length);
-            let mut sample = sample.with_context(|| format!("measuring {}", row.name))?;
-            sample.cpu = servers.processes.cpu_time(process).saturating_sub(before);
-            samples.push(sample);
+        for ((row, target), pairs) in rows.iter().zip(&targets).zip(&mut pairs) {
+            pairs.push(Pair {
+                raw: take(raw_row, raw_target)?,
+                row: take(row, target)?,
+            });
         }
     }
-    Ok(samples.into_iter().map(median).collect())
+    Ok(pairs)
 }
 
-/// The sample with the middle rate.
-fn median(mut samples: Vec<Sample>) -> Sample {
-    samples.sort_by(|a, b| a.per_second.total_cmp(&b.per_second));
-    samples.get(samples.len() / 2).cloned().unwrap_or_default()
+/// The pair with the middle ratio, and the middle ratio of the 99th percentiles.
+fn median(pairs: &[Pair]) -> Option<(&Pair, f64)> {
+    let mut by_ratio: Vec<&Pair> = pairs.iter().collect();
+    by_ratio.sort_by(|a, b| a.ratio().total_cmp(&b.ratio()));
+    let mut p99: Vec<f64> = pairs.iter().map(Pair::p99_ratio).collect();
+    p99.sort_by(f64::total_cmp);
+    let middle = pairs.len() / 2;
+    Some((by_ratio.get(middle)?, *p99.get(middle)?))
 }
 
-fn table(rows: &[Row], samples: &[Sample], counts: &[Option<u64>], host: Host) -> String {
-    let raw = rows.iter().zip(samples).find(|(row, _)| row.name == RAW);
-    let raw = raw.map(|(_, sample)| sample);
-    let raw_rate = raw.map_or(f64::NAN, |sample| sample.per_second);
+fn table(rows: &[Row], pairs: &[Vec<Pair>], counts: &[Option<u64>], host: Host) -> String {
     let millis = |sample: &Sample, share| sample.percentile(share).as_secs_f64() * 1000.0;
-    let raw_p99 = raw.map_or(f64::NAN, |sample| millis(sample, 0.99));
     let mut text = format!(
         "\n{:<40} {:>6} {:>6} {:>10} {:>8} {:>8} {:>7} {:>13}\n",
         format!("on {}", host.name()),
@@ -181,13 +219,17 @@ fn table(rows: &[Row], samples: &[Sample], counts: &[Option<u64>], host: Host) -
         "cpu us",
         "instructions"
     );
-    for ((row, sample), count) in rows.iter().zip(samples).zip(counts) {
+    for ((row, pairs), count) in rows.iter().zip(pairs).zip(counts) {
+        let Some((pair, p99)) = median(pairs) else {
+            continue;
+        };
+        let sample = &pair.row;
         let requests = sample.latencies.len().max(1) as f64;
         text += &format!(
             "{:<40} {:>6.2} {:>6.2} {:>10.0} {:>8.2} {:>8.2} {:>7.0} {:>13}\n",
             row.name,
-            sample.per_second / raw_rate,
-            millis(sample, 0.99) / raw_p99,
+            pair.ratio(),
+            p99,
             sample.per_second,
             millis(sample, 0.5),
             millis(sample, 0.99),
@@ -206,8 +248,10 @@ fn remarks(peers: &[Peer], plan: Plan) -> String {
         }
     }
     text += &format!(
-        "ratio, p99 to: requests/s and p99 as parts of those of the {RAW}, in this run\n\
-         {CONNECTIONS} connections, median of {} rounds of {} ms; load and servers on one machine\n\
+        "ratio, p99 to: requests/s and p99 as parts of those of the {RAW} right before, the middle \
+         one of {} times\n\
+         {CONNECTIONS} connections, {} ms each time; load and servers on one machine; the other \
+         numbers are those of the time with the middle ratio\n\
          cpu: of the host process with its children; instructions: wasm, of the component, one \
          request at a time\n\
          in turn: each token comes again only after all others; an instance lives for 128 requests\n",
@@ -229,24 +273,37 @@ mod tests {
     use crate::bench::load::Order;
     use crate::bench::servers::Place;
 
-    fn sample(per_second: f64) -> Sample {
+    fn sample(per_second: f64, millis: u64) -> Sample {
         Sample {
             per_second,
-            latencies: vec![Duration::from_millis(2)],
+            latencies: vec![Duration::from_millis(millis)],
             cpu: Duration::ZERO,
         }
     }
 
-    #[test]
-    fn the_median_is_the_middle_rate() {
-        assert_eq!(
-            median(vec![sample(3.0), sample(1.0), sample(2.0)]).per_second,
-            2.0
-        );
+    fn pair(raw: (f64, u64), row: (f64, u64)) -> Pair {
+        Pair {
+            raw: sample(raw.0, raw.1),
+            row: sample(row.0, row.1),
+        }
     }
 
     #[test]
-    fn ratios_are_to_the_raw_row() {
+    fn the_median_is_of_ratios_not_of_rates() {
+        // The machine was twice as fast in the end: by rates alone the first would be the least.
+        let pairs = [
+            pair((100.0, 2), (90.0, 4)),
+            pair((100.0, 2), (70.0, 2)),
+            pair((200.0, 1), (160.0, 3)),
+        ];
+        let (middle, p99) = median(&pairs).unwrap();
+        assert_eq!(middle.row.per_second, 160.0);
+        assert_eq!(p99, 2.0);
+        assert!(median(&[]).is_none());
+    }
+
+    #[test]
+    fn ratios_are_to_the_raw_sample_of_the_same_moment() {
         let row = |name: &str| Row {
             name: name.to_owned(),
             place: Place::Guest("noop"),
@@ -255,11 +312,14 @@ mod tests {
             status: 200,
         };
         let rows = [row("no-op"), row(RAW)];
-        let samples = [sample(300.0), sample(200.0)];
-        let table = table(&rows, &samples, &[Some(7), None], Host::Devhost);
+        let pairs = [
+            vec![pair((200.0, 2), (300.0, 1))],
+            vec![pair((100.0, 2), (100.0, 2))],
+        ];
+        let table = table(&rows, &pairs, &[Some(7), None], Host::Devhost);
         let lines: Vec<_> = table.lines().skip(2).collect();
         let ratios: Vec<_> = lines.iter().filter_map(|line| line.get(40..54)).collect();
-        assert_eq!(ratios, ["   1.50   1.00", "   1.00   1.00"]);
+        assert_eq!(ratios, ["   1.50   0.50", "   1.00   1.00"]);
         assert!(lines[0].ends_with(" 7") && lines[1].ends_with(" -"));
     }
 

@@ -72,7 +72,8 @@ cargo xtask <command>
       --assertion   the same, and the same steps, for the keys that sign assertions to upstreams
       --client ALG  a private key of `private_key_jwt` (ES256, EdDSA, RS256) where there is none,
                     with --print or --rotate; prints its public half
-  bench             what the gate costs, as ratios of one run and in wasm instructions
+  bench [ROW..]     what the gate costs, as ratios of one run and in wasm instructions
+      ROW           only the rows with this in their names, and the raw pass-through
       --quick       one short round
       --no-peers    without HAProxy, Apache, Envoy and Node beside it, which are installed
       --port N, --host devhost|spin   as above
@@ -111,6 +112,7 @@ fn run() -> Result<ExitCode> {
             bench::Settings {
                 host: options.host.unwrap_or_default(),
                 install: options.install,
+                only: options.names,
                 peers: !options.no_peers,
                 port: options.port.unwrap_or(3100),
                 quick: options.quick,

@@ -232,7 +232,14 @@ pub(crate) fn rows(servers: &Servers<'_>, tokens: &Tokens, peers: &[Peer]) -> Re
             gateway: place.port(ports),
             ..ports
         })?;
-        let request = get(place, PATH, &[("Cookie", &cookie)]);
+        let headers = [("Cookie", cookie.as_str())];
+        if place == plain {
+            // What the size of the request alone costs.
+            let request = get(raw, PATH, &[&headers[..], &IDENTITY].concat());
+            let name = "raw pass-through, with these cookies";
+            row(name, raw, 200, Order::Random, vec![request]);
+        }
+        let request = get(place, PATH, &headers);
         row(name, place, 200, Order::Random, vec![request]);
     }
     for peer in peers {

@@ -151,6 +151,10 @@ fn open_file(path: &Path) -> Result<Connection> {
 /// Another process (Spin, a second devhost, the command line) may hold the file for a moment.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Without a lock of SQLite's own: no two threads are at one connection.
+const READ_ONLY: OpenFlags =
+    OpenFlags::SQLITE_OPEN_READ_ONLY.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
+
 const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS spin_key_value (
     store TEXT NOT NULL,
     key   TEXT NOT NULL,
@@ -192,7 +196,7 @@ impl Database {
         let reader = readers().pop();
         let reader = match reader {
             Some(reader) => reader,
-            None => Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+            None => Connection::open_with_flags(path, READ_ONLY)
                 .and_then(|reader| reader.busy_timeout(PATIENCE).map(|()| reader))
                 .map_err(other)?,
         };

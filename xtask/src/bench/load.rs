@@ -33,7 +33,7 @@ pub(crate) enum Order {
 }
 
 /// What was measured.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Sample {
     /// Answers in each second.
     pub(crate) per_second: f64,

@@ -159,14 +159,18 @@ impl Origin {
 
     /// Host and port as in a `Host` header.
     pub fn authority(&self) -> &str {
+        // Not searched for: it is asked several times in every request.
         self.0
-            .split_once("://")
-            .map_or("", |(_, authority)| authority)
+            .get(self.scheme().len() + "://".len()..)
+            .unwrap_or_default()
     }
 
     /// `https` or `http`.
-    pub fn scheme(&self) -> &str {
-        self.0.split_once("://").map_or("", |(scheme, _)| scheme)
+    pub fn scheme(&self) -> &'static str {
+        match self.0.starts_with("https:") {
+            true => "https",
+            false => "http",
+        }
     }
 }
 

@@ -334,7 +334,9 @@ impl VerifiedAccessToken {
 
     /// True when `scope` was granted.
     pub fn has_scope(&self, scope: &str) -> bool {
-        self.scope.split(' ').any(|granted| granted == scope)
+        // By bytes: quicker than by characters, and no character but the space has that byte.
+        let mut granted = self.scope.as_bytes().split(|byte| *byte == b' ');
+        granted.any(|granted| granted == scope.as_bytes())
     }
 
     /// `exp`.

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import http from 'node:http';
+import http2 from 'node:http2';
 import net from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { API, Browser, bearer, demoToken, loginAtDemo, request, scenario } from './harness.mjs';
@@ -175,6 +176,8 @@ describe('bodies and messages', () => {
           case '/m/early': return `HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n${json({ early: true })}`;
           case '/m/204': return 'HTTP/1.1 204 No Content\r\nX-Seen: 1\r\n\r\n';
           case '/m/304': return 'HTTP/1.1 304 Not Modified\r\nETag: "x"\r\n\r\n';
+          case '/m/304-of-length': return 'HTTP/1.1 304 Not Modified\r\nContent-Length: 1234\r\nETag: "x"\r\n\r\n';
+          case '/m/empty': return 'HTTP/1.1 302 Found\r\nLocation: /m/204\r\nContent-Length: 0\r\n\r\n';
           case '/m/head': return 'HTTP/1.1 200 OK\r\nContent-Length: 1234\r\nX-Seen: 1\r\n\r\n';
           case '/m/hop': return json({}, { headers: ['Connection: X-Secret, keep-alive', 'X-Secret: 1', 'Keep-Alive: timeout=5', 'Proxy-Authenticate: Basic', 'X-Open: 1'] });
           case '/m/cookies': return json({}, { headers: ['Set-Cookie: theme=dark', 'Set-Cookie: __Host-airside=evil; Path=/; Secure', 'Set-Cookie: =__Host-airside=evil'] });
@@ -210,7 +213,47 @@ describe('bodies and messages', () => {
       assert.equal(response.body, '');
       assert.equal(response.header('transfer-encoding'), undefined);
     }
+    // Twice: a length without a body must not make the gate wait for one, or take the next answer for it.
+    for (const [target, status, length] of [['/m/304-of-length', 304, '1234'], ['/m/304-of-length', 304, '1234'], ['/m/empty', 302, '0'], ['/m/empty', 302, '0']]) {
+      const response = await send(app.url, { target });
+      assert.equal(response.status, status, target);
+      assert.equal(response.header('content-length'), length, target);
+      assert.equal(response.header('transfer-encoding'), undefined, target);
+      assert.equal(response.body, '', target);
+    }
+    const browser = new Browser();
+    await loginAtDemo(browser, app.url);
+    for (const [path, status] of [['304-of-length', 304], ['empty', 302]]) {
+      const response = await browser.send(`${app.url}/mine/${path}`);
+      assert.equal(response.status, status, path);
+      assert.equal(response.headers['cache-control'], 'private', path);
+      assert.equal(response.text, '', path);
+    }
     assert.deepEqual(JSON.parse((await send(app.url, { target: '/m/early' })).body), { early: true });
+  });
+
+  test('the same over HTTP/2', async () => {
+    const session = http2.connect(app.url);
+    const ask = (method, path) => new Promise((resolve, reject) => {
+      const stream = session.request({ ':method': method, ':path': path });
+      let [head, bytes] = [undefined, 0];
+      stream.on('response', (headers) => (head = headers));
+      stream.on('data', (data) => (bytes += data.length));
+      stream.on('end', () => resolve([head[':status'], head['content-length'], bytes]));
+      stream.on('error', reject);
+      stream.end();
+    });
+    try {
+      assert.deepEqual(await ask('HEAD', '/m/head'), [200, '1234', 0]);
+      assert.deepEqual(await ask('GET', '/m/304-of-length'), [304, '1234', 0]);
+      assert.deepEqual(await ask('GET', '/m/204'), [204, undefined, 0]);
+      assert.deepEqual(await ask('GET', '/m/empty'), [302, '0', 0]);
+      const [status, length, bytes] = await ask('GET', '/m/echo');
+      assert.deepEqual([status, bytes > 0], [200, true]);
+      assert.equal(length, String(bytes));
+    } finally {
+      session.close();
+    }
   });
 
   test('headers about one connection go in neither direction', async () => {

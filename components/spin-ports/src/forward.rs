@@ -5,6 +5,8 @@
 //! and the begin of an answer of unknown length.
 
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
 
 use airside::endpoint::authorize::{Field, Head, authorize, upstream_failed, values};
@@ -16,14 +18,17 @@ use spin_sdk::wasip3::http::client;
 use spin_sdk::wasip3::http::types::{
     ErrorCode, Fields, Request as WasiRequest, RequestOptions, Response as WasiResponse, Scheme,
 };
-use spin_sdk::wasip3::wit_bindgen::StreamReader;
+use spin_sdk::wasip3::wit_bindgen::{FutureWriter, StreamReader};
 use spin_sdk::wasip3::wit_future;
 
 use crate::http_client::is_timeout;
 use crate::instance::instance;
-use crate::message::{Trailers, method, no_trailers, respond_with, wasi_method};
+use crate::message::{Trailers, method, respond_with, wasi_method};
 use crate::ports;
 use crate::relay::{Limit, counted, measured};
+
+/// Writes the end of a body when it is dropped.
+type End = FutureWriter<Result<Option<Fields>, ErrorCode>>;
 
 /// Serves one request at the gate.
 ///
@@ -106,17 +111,29 @@ async fn forward(
     plan: &Forward<'_>,
     too_large: &Rc<Cell<bool>>,
 ) -> Result<WasiResponse, ErrorCode> {
-    let incoming = client::send(outgoing(request, method, plan, too_large)?).await?;
+    let (request, mut end) = outgoing(request, method, plan, too_large)?;
+    let mut sending = pin!(client::send(request));
+    let incoming = poll_fn(|context| {
+        let answer = sending.as_mut().poll(context);
+        // Only now: the host waits for the end by now and takes it at once. Written before, it is
+        // taken later, and the host calls this component once more to tell it.
+        end = None;
+        answer
+    });
+    let incoming = incoming.await?;
     let mut fields = incoming.get_headers().copy_all();
     let changed = plan.change_response(&mut fields);
     let length = values(&fields, "content-length").next();
-    let streams = length.is_some_and(|length| length != b"0") || is_event_stream(&fields);
+    let event_stream = is_event_stream(&fields);
     let status = incoming.get_status_code();
     let bodiless = *method == Method::HEAD || matches!(status, 204 | 304);
-    if streams && !bodiless && !changed {
+    // One with the length of a body that it does not have is not handed on: over HTTP/2 the host
+    // takes it for one that broke off.
+    if (length.is_some() || event_stream) && !bodiless && !changed {
         return Ok(incoming);
     }
-    let (_, received) = wit_future::new(|| Ok(()));
+    let streams = length.is_some_and(|length| length != b"0") || event_stream;
+    let (_taken, received) = wit_future::new(|| Ok(()));
     let (body, trailers) = WasiResponse::consume_body(incoming, received);
     let (contents, trailers) = if streams && !bodiless {
         (Some(body), trailers)
@@ -136,7 +153,8 @@ async fn forward(
     Ok(response)
 }
 
-/// The request that `plan` makes of `request`.
+/// The request that `plan` makes of `request`, and what to drop once it is being sent: the end of
+/// a body that there is not.
 ///
 /// # Errors
 /// [`ErrorCode`] when the host refuses a part of it.
@@ -145,26 +163,27 @@ fn outgoing(
     method: &Method,
     plan: &Forward<'_>,
     too_large: &Rc<Cell<bool>>,
-) -> Result<WasiRequest, ErrorCode> {
+) -> Result<(WasiRequest, Option<End>), ErrorCode> {
     let invalid = |()| ErrorCode::HttpRequestUriInvalid;
     let headers = wasi_fields(&plan.fields)?;
-    let (contents, trailers) = match plan.body {
+    let (contents, trailers, end) = match plan.body {
         // Without a body there are no trailers. The host would tell so only to whoever reads the
         // body to its end, and a component that is called would wait for it. Nor is it opened,
         // which costs several calls of the host: what there may be of it goes with the request.
         Body::None => {
             drop(request);
-            (None, no_trailers())
+            let (end, trailers) = wit_future::new(|| Ok(None));
+            (None, trailers, Some(end))
         }
         Body::Stream => {
             let (body, trailers) = opened(request);
-            (Some(body), trailers)
+            (Some(body), trailers, None)
         }
         Body::AtMost(limit) => {
             let limit = Limit::new(limit, Rc::clone(too_large));
             let (body, trailers) = opened(request);
             let (counted, trailers) = counted(body, trailers, limit);
-            (Some(counted), trailers)
+            (Some(counted), trailers, None)
         }
     };
     let (outgoing, _sent) = WasiRequest::new(headers, contents, trailers, Some(options(plan)));
@@ -173,7 +192,10 @@ fn outgoing(
     } else {
         Scheme::Http
     };
-    outgoing.set_method(&wasi_method(method)).map_err(invalid)?;
+    // It is `GET` from the beginning (`wasi:http`), and each call of the host takes its time.
+    if *method != Method::GET {
+        outgoing.set_method(&wasi_method(method)).map_err(invalid)?;
+    }
     outgoing.set_scheme(Some(&scheme)).map_err(invalid)?;
     outgoing
         .set_authority(Some(plan.authority))
@@ -181,12 +203,13 @@ fn outgoing(
     outgoing
         .set_path_with_query(Some(&plan.path_and_query))
         .map_err(invalid)?;
-    Ok(outgoing)
+    Ok((outgoing, end))
 }
 
 /// The body of `request`.
 fn opened(request: WasiRequest) -> (StreamReader<u8>, Trailers) {
-    let (_, received) = wit_future::new(|| Ok(()));
+    // Dropped, and so written, when the host waits for it.
+    let (_taken, received) = wit_future::new(|| Ok(()));
     WasiRequest::consume_body(request, received)
 }
 

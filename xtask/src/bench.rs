@@ -1,9 +1,8 @@
 //! `cargo xtask bench`: what the gate costs, as ratios measured in one run.
 //!
 //! All rows on one upstream: a component that does nothing, a component that only passes on, the
-//! gate with tokens and with sessions, and other programs for the same task. Rows take turns, each
-//! right after the one it is compared with, so that a machine that slows down slows both. On
-//! devhost, the instructions of each row are counted as well, by processes of their own, and what
+//! gate with tokens and with sessions, and other programs for the same task. Each row takes short
+//! turns with the one it is compared with, so that a machine that slows down slows both. On devhost, the instructions of each row are counted as well, by processes of their own, and what
 //! becomes of them when there is more of something: those do not depend on the machine.
 
 mod client;
@@ -24,7 +23,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::bench::growth::Sizes;
-use crate::bench::load::{Sample, Target};
+use crate::bench::load::{Sample, TURN, Target};
 use crate::bench::peers::Peer;
 use crate::bench::rows::{RAW, Row, Tokens};
 use crate::bench::servers::{FOLDER, GUESTS, Servers};
@@ -111,9 +110,9 @@ pub(crate) fn run(workspace: &Workspace, settings: Settings) -> Result<()> {
 #[derive(Clone, Copy)]
 struct Plan {
     rounds: u32,
-    /// How long each row is measured in one round.
-    length: Duration,
-    warm_up: Duration,
+    /// Turns of each row in one round, and before the first, to warm up.
+    turns: u32,
+    warm_up: u32,
     /// Distinct tokens of the algorithm that is verified fastest.
     tokens: u32,
     sizes: Sizes,
@@ -124,15 +123,15 @@ impl Plan {
         match quick {
             true => Self {
                 rounds: 1,
-                length: Duration::from_millis(700),
-                warm_up: Duration::from_millis(200),
+                turns: 3,
+                warm_up: 1,
                 tokens: 1_000,
                 sizes: Sizes::QUICK,
             },
             false => Self {
                 rounds: 5,
-                length: Duration::from_secs(1),
-                warm_up: Duration::from_millis(500),
+                turns: 4,
+                warm_up: 2,
                 tokens: 5_000,
                 sizes: Sizes::FULL,
             },
@@ -140,8 +139,7 @@ impl Plan {
     }
 }
 
-/// A row's sample, and that of the raw pass-through right before it: a machine that others use too
-/// changes its speed within seconds.
+/// A row's sample, and that of the raw pass-through in turn with it.
 struct Pair {
     raw: Sample,
     row: Sample,
@@ -169,27 +167,22 @@ fn measure(rows: &[Row], servers: &Servers<'_>, plan: Plan) -> Result<Vec<Vec<Pa
     let targets: Vec<Target> = rows.iter().map(target).collect();
     step("Warming up");
     for (row, target) in rows.iter().zip(&targets) {
-        load::measure(target, CONNECTIONS, plan.warm_up)
+        load::measure(&[target], CONNECTIONS, plan.warm_up, &|_| Duration::ZERO)
             .with_context(|| format!("warming up {}", row.name))?;
     }
-    let take = |row: &Row, target: &Target| {
-        let process = row.place.process();
-        let before = servers.processes.cpu_time(process);
-        let sample = load::measure(target, CONNECTIONS, plan.length);
-        let mut sample = sample.with_context(|| format!("measuring {}", row.name))?;
-        sample.cpu = servers.processes.cpu_time(process).saturating_sub(before);
-        Ok::<_, anyhow::Error>(sample)
-    };
     let raw = rows.iter().zip(&targets).find(|(row, _)| row.name == RAW);
     let (raw_row, raw_target) = raw.context("no row to compare with")?;
     let mut pairs: Vec<Vec<Pair>> = rows.iter().map(|_| Vec::new()).collect();
     for round in 1..=plan.rounds {
         step(&format!("Round {round} of {}", plan.rounds));
         for ((row, target), pairs) in rows.iter().zip(&targets).zip(&mut pairs) {
-            pairs.push(Pair {
-                raw: take(raw_row, raw_target)?,
-                row: take(row, target)?,
-            });
+            let places = [&raw_row.place, &row.place];
+            let cpu = |at: usize| servers.processes.cpu_time(places[at].process());
+            let samples = load::measure(&[raw_target, target], CONNECTIONS, plan.turns, &cpu)
+                .with_context(|| format!("measuring {}", row.name))?;
+            let samples: [Sample; 2] = samples.try_into().ok().context("two samples")?;
+            let [raw, row] = samples;
+            pairs.push(Pair { raw, row });
         }
     }
     Ok(pairs)
@@ -247,15 +240,16 @@ fn remarks(peers: &[Peer], plan: Plan) -> String {
         }
     }
     text += &format!(
-        "ratio, p99 to: requests/s and p99 as parts of those of the {RAW} right before, the middle \
-         one of {} times\n\
-         {CONNECTIONS} connections, {} ms each time; load and servers on one machine; the other \
-         numbers are those of the time with the middle ratio\n\
+        "ratio, p99 to: requests/s and p99 as parts of those of the {RAW} in turn with it, the \
+         middle one of {} times\n\
+         {CONNECTIONS} connections, {} turns of {} ms each time; load and servers on one machine; \
+         the other numbers are those of the time with the middle ratio\n\
          cpu: of the host process with its children; instructions: wasm, of the component, one \
          request at a time\n\
          in turn: each token comes again only after all others; an instance lives for 128 requests\n",
         plan.rounds,
-        plan.length.as_millis()
+        plan.turns,
+        TURN.as_millis()
     );
     if !peers.is_empty() {
         text += "peers: one worker each; the same RS256 tokens in the same orders, and the same \
@@ -331,8 +325,8 @@ mod tests {
         };
         let plan = Plan {
             rounds: 1,
-            length: Duration::ZERO,
-            warm_up: Duration::ZERO,
+            turns: 0,
+            warm_up: 0,
             tokens: 1,
             sizes: Sizes::QUICK,
         };

@@ -54,16 +54,29 @@ impl Sample {
     }
 }
 
-/// Sends for `duration` from `connections` threads.
+/// How long one target is sent to before it is the next one's turn.
+pub(crate) const TURN: Duration = Duration::from_millis(250);
+
+/// Sends to each of `targets` for one [`TURN`] after the other, `turns` times, from `connections`
+/// threads with a kept connection to each target; a sample of each. A machine that others use too
+/// changes its speed within seconds: so it does for all of them. `cpu` is what the host of a target
+/// has used so far.
 ///
 /// # Errors
 /// At the first failure or unexpected status: a number over errors says nothing.
-pub(crate) fn measure(target: &Target, connections: usize, duration: Duration) -> Result<Sample> {
+pub(crate) fn measure(
+    targets: &[&Target],
+    connections: usize,
+    turns: u32,
+    cpu: &dyn Fn(usize) -> Duration,
+) -> Result<Vec<Sample>> {
     let stop = AtomicBool::new(false);
     let started = Instant::now();
-    let results: Vec<Result<Vec<Duration>>> = thread::scope(|scope| {
+    let due = || due(started.elapsed(), targets.len(), turns);
+    let mut samples: Vec<Sample> = targets.iter().map(|_| Sample::default()).collect();
+    let results: Vec<Result<Vec<Vec<Duration>>>> = thread::scope(|scope| {
         let worker = |seed| {
-            let result = send_until(target, started + duration, &stop, seed);
+            let result = send_while(targets, &due, &stop, seed);
             if result.is_err() {
                 stop.store(true, Ordering::Relaxed);
             }
@@ -72,36 +85,55 @@ pub(crate) fn measure(target: &Target, connections: usize, duration: Duration) -
         let workers: Vec<_> = (1..=connections)
             .map(|seed| scope.spawn(move || worker(seed)))
             .collect();
+        let mut end = started;
+        for _ in 0..turns {
+            for (index, sample) in samples.iter_mut().enumerate() {
+                let before = cpu(index);
+                end += TURN;
+                thread::sleep(end.saturating_duration_since(Instant::now()));
+                sample.cpu += cpu(index).saturating_sub(before);
+            }
+        }
         let join = |worker: thread::ScopedJoinHandle<'_, _>| worker.join();
         workers
             .into_iter()
             .map(|worker| join(worker).unwrap_or_else(|_| bail!("a worker panicked")))
             .collect()
     });
-    let elapsed = started.elapsed();
-    let mut latencies = Vec::new();
     for result in results {
-        latencies.extend(result?);
+        for (sample, latencies) in samples.iter_mut().zip(result?) {
+            sample.latencies.extend(latencies);
+        }
     }
-    latencies.sort_unstable();
-    let per_second = latencies.len() as f64 / elapsed.as_secs_f64();
-    Ok(Sample {
-        per_second,
-        latencies,
-        cpu: Duration::ZERO,
-    })
+    for sample in &mut samples {
+        sample.latencies.sort_unstable();
+        sample.per_second = sample.latencies.len() as f64 / (TURN * turns).as_secs_f64();
+    }
+    Ok(samples)
 }
 
-fn send_until(
-    target: &Target,
-    end: Instant,
+/// Whose turn it is that long after the start; `None` when all had theirs.
+fn due(elapsed: Duration, targets: usize, turns: u32) -> Option<usize> {
+    let turn = usize::try_from(elapsed.as_millis() / TURN.as_millis()).ok()?;
+    (turn < targets * turns as usize).then(|| turn % targets)
+}
+
+/// The latencies of the requests to each target, as long as one is due.
+fn send_while(
+    targets: &[&Target],
+    due: &(dyn Fn() -> Option<usize> + Sync),
     stop: &AtomicBool,
     seed: usize,
-) -> Result<Vec<Duration>> {
-    let mut connection = Connection::open(target.port)?;
+) -> Result<Vec<Vec<Duration>>> {
+    let open = |target: &&Target| Connection::open(target.port);
+    let mut connections: Vec<_> = targets.iter().map(open).collect::<Result<_>>()?;
+    let mut latencies = vec![Vec::new(); targets.len()];
     let mut random = seed;
-    let mut latencies = Vec::new();
-    while Instant::now() < end && !stop.load(Ordering::Relaxed) {
+    while let Some(at) = due() {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let (target, connection) = (targets[at], &mut connections[at]);
         // Knuth's numbers, of which the upper bits are good.
         random = random
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -114,7 +146,7 @@ fn send_until(
         let request = target.requests.get(index).context("nothing to send")?;
         let sent = Instant::now();
         let response = connection.send(request).context("a request")?;
-        latencies.push(sent.elapsed());
+        latencies[at].push(sent.elapsed());
         if response.status != target.status {
             bail!(
                 "{} instead of {}: {}",
@@ -124,7 +156,7 @@ fn send_until(
             );
         }
         if !response.keeps_connection() {
-            connection = Connection::open(target.port)?;
+            *connection = Connection::open(target.port)?;
         }
     }
     Ok(latencies)
@@ -133,6 +165,15 @@ fn send_until(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn targets_take_turns_and_come_to_an_end() {
+        let due = |turn: u32| due(TURN * turn + TURN / 2, 2, 3);
+        let turns: Vec<_> = (0..8).map(due).collect();
+        let [raw, row] = [Some(0), Some(1)];
+        assert_eq!(turns, [raw, row, raw, row, raw, row, None, None]);
+        assert_eq!(super::due(Duration::MAX, 2, 3), None);
+    }
 
     #[test]
     fn percentiles_come_from_the_sorted_latencies() {

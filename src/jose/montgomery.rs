@@ -159,14 +159,27 @@ impl Modulus {
     }
 }
 
-/// `sum += number * factor`; returns what is carried out of it.
+/// `sum += number * factor`, both of the same length; returns what is carried out of it.
 fn add_scaled(sum: &mut [u32], number: &[u32], factor: u32) -> u32 {
-    let (factor, mut carry) = (u64::from(factor), 0);
-    for (sum, limb) in sum.iter_mut().zip(number) {
-        // (2^32 - 1)^2 + 2 * (2^32 - 1) is 2^64 - 1.
-        carry += u64::from(*limb) * factor + u64::from(*sum);
-        *sum = carry as u32;
-        carry >>= 32;
+    let factor = u64::from(factor);
+    // (2^32 - 1)^2 + 2 * (2^32 - 1) is 2^64 - 1.
+    let add = |sum: &mut u32, limb: u32, carry: u64| {
+        let all = u64::from(limb) * factor + u64::from(*sum) + carry;
+        *sum = all as u32;
+        all >> 32
+    };
+    let (sums, last_sums) = sum.as_chunks_mut();
+    let (limbs, last_limbs) = number.as_chunks();
+    let mut carry = 0;
+    // Four at a time: a verification is thousands of these loops.
+    for ([a, b, c, d], [w, x, y, z]) in sums.iter_mut().zip(limbs) {
+        carry = add(a, *w, carry);
+        carry = add(b, *x, carry);
+        carry = add(c, *y, carry);
+        carry = add(d, *z, carry);
+    }
+    for (sum, limb) in last_sums.iter_mut().zip(last_limbs) {
+        carry = add(sum, *limb, carry);
     }
     carry as u32
 }

@@ -19,10 +19,8 @@ test('the signature of a token is verified by few instances, and its scope by ea
   const [good, poor] = [await token('openid read:invoices'), await token('openid')];
   const call = async (headers) => (await request(`${app.url}/api/invoices/`, { headers })).status;
 
-  // A voucher is written in one of four seconds.
-  const end = Date.now() + 4_100;
   let requests = 0;
-  while (Date.now() < end || requests < 20) {
+  while (requests < 20) {
     assert.equal(await call(bearer(good)), 200);
     assert.equal(await call(bearer(poor)), 403);
     requests += 2;

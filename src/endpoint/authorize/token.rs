@@ -185,7 +185,7 @@ async fn verify(
         });
     }
     voucher
-        .write(verified.expires_at(), instance, ports, now)
+        .write(alg, verified.expires_at(), instance, ports, now)
         .await;
     Ok(verified::remember(
         token,

@@ -16,7 +16,7 @@ use hmac_sha256::Hash;
 use crate::encoding::base64url_encode;
 use crate::endpoint::instance::Instance;
 use crate::endpoint::tokens::expire;
-use crate::jose::Jwk;
+use crate::jose::{Algorithm, Jwk};
 use crate::ports::Ports;
 use crate::session::Purpose;
 use crate::time::{Lifetime, UnixTime};
@@ -97,10 +97,11 @@ impl<'t> Voucher<'t> {
         good
     }
 
-    /// Writes one, of a token whose signature was verified just now and that ends at
+    /// Writes one, of a token whose signature by `alg` was verified just now and that ends at
     /// `expires_at`. Best effort: where it is not written, the next instance verifies.
     pub(super) async fn write(
         &self,
+        alg: Algorithm,
         expires_at: UnixTime,
         instance: &Instance,
         ports: Ports<'_>,
@@ -110,7 +111,7 @@ impl<'t> Voucher<'t> {
             return;
         };
         let vouchers = &instance.vouchers;
-        if !vouchers.are_to_be_had(instance, now) || !self.is_due(now) {
+        if !vouchers.are_to_be_had(instance, now) || !self.is_due(alg, now) {
             return;
         }
         let until = expires_at.min(now.plus(LIFE));
@@ -125,11 +126,15 @@ impl<'t> Voucher<'t> {
         vouchers.failed_at.set((!written).then_some(now));
     }
 
-    /// In one of four seconds for each token: one that comes once and never again costs a quarter
-    /// of what writing costs, and one that is used finds its second soon.
-    fn is_due(&self, now: UnixTime) -> bool {
+    /// True when one is to be written. For RSA, whose signatures cost as much to check as that, in
+    /// one of four seconds for each token: one that comes once and never again costs a quarter of
+    /// it, and one that is used finds its second soon.
+    fn is_due(&self, alg: Algorithm, now: UnixTime) -> bool {
         let [first, ..] = self.digest;
-        (u64::from(first) ^ now.as_secs()) & 3 == 0
+        match alg {
+            Algorithm::Ps256 | Algorithm::Rs256 => (u64::from(first) ^ now.as_secs()) & 3 == 0,
+            Algorithm::EdDsa | Algorithm::Es256 | Algorithm::Es384 => true,
+        }
     }
 
     fn parts(&self, key: &[u8], until: UnixTime) -> [Vec<u8>; 4] {
@@ -146,4 +151,30 @@ const PURPOSE: Purpose = Purpose::Cache("verified");
 
 fn name(digest: &[u8; 32]) -> String {
     format!("airside/verified/{}", base64url_encode(digest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_quick_to_check_is_vouched_for_in_one_of_four_seconds() {
+        let due = |alg, first| {
+            let voucher = Voucher {
+                digest: [first; 32],
+                issuer: "",
+                stored: None,
+                asked: RefCell::default(),
+            };
+            let seconds = (0..8).filter(|now| voucher.is_due(alg, UnixTime::from_secs(*now)));
+            seconds.collect::<Vec<_>>()
+        };
+        for (first, seconds) in [(0, [0, 4]), (5, [1, 5]), (255, [3, 7])] {
+            assert_eq!(due(Algorithm::Rs256, first), seconds, "{first}");
+            assert_eq!(due(Algorithm::Ps256, first), seconds, "{first}");
+            for alg in [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Es384] {
+                assert_eq!(due(alg, first).len(), 8, "{alg:?}");
+            }
+        }
+    }
 }

@@ -2,8 +2,9 @@
 //!
 //! All rows on one upstream: a component that does nothing, a component that only passes on, the
 //! gate with tokens and with sessions, and other programs for the same task. Each row takes short
-//! turns with the one it is compared with, so that a machine that slows down slows both. On devhost, the instructions of each row are counted as well, by processes of their own, and what
-//! becomes of them when there is more of something: those do not depend on the machine.
+//! turns with the one it is compared with, so that a machine that slows down slows both. On devhost,
+//! the instructions of each row are counted as well, by processes of their own, and what becomes of
+//! them when there is more of something: those do not depend on the machine.
 
 mod client;
 mod counted;

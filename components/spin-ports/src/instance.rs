@@ -6,13 +6,12 @@ use std::rc::Rc;
 use airside::endpoint::{Instance, StartError};
 use airside::ports::Ports;
 
+use crate::config_file;
+
 thread_local! {
     static INSTANCE: RefCell<Option<Rc<Instance>>> = const { RefCell::new(None) };
     static WRONG: Cell<bool> = const { Cell::new(false) };
 }
-
-/// Where the manifest's `files` mounts the configuration.
-const CONFIG: &str = "/airside.toml";
 
 /// The instance's state, made by `start`; `None` when it cannot be made. A wrong configuration is
 /// logged once and stays wrong as long as the instance lives; a provider of variables that was
@@ -27,7 +26,7 @@ where
     if WRONG.get() {
         return None;
     }
-    let config = std::fs::read(CONFIG).ok();
+    let config = config_file::read();
     match start(config, ports).await {
         Ok(started) => {
             let started = Rc::new(started);

@@ -4,6 +4,7 @@
 //! with one, [`component_with_counters!`] for such a one that imports `wasi:keyvalue/atomics`,
 //! [`gate!`] for the gate, which hands streams on without reading them.
 
+mod config_file;
 mod deadline;
 mod events;
 mod forward;

@@ -9,7 +9,7 @@ pub mod step_up;
 pub(crate) mod words;
 
 pub use decision::{DenialReason, Permit};
-pub use matcher::{Match, Matcher};
+pub use matcher::{Match, Matcher, Patterns};
 pub use path::{CheckedPath, PathError};
 pub use proxying::{Cors, Proxying};
 pub use rule::{Access, Route, TokenRule};

@@ -14,7 +14,8 @@ use crate::url::PathPattern;
 /// A route in plain notation with which nothing is wrong, taken by itself.
 #[derive(Debug)]
 pub(super) struct Plain<'t> {
-    pub(super) base: &'t [u8],
+    /// Where the path stands, without `/*` at its end.
+    pub(super) base: Span,
     pub(super) prefix: bool,
     methods: Methods,
     asks: Asks<'t>,
@@ -119,9 +120,15 @@ pub(super) struct Cursor<'t> {
 
 /// Where something stands.
 #[derive(Clone, Copy, Debug, Default)]
-struct Span {
-    start: usize,
-    end: usize,
+pub(super) struct Span {
+    pub(super) start: usize,
+    pub(super) end: usize,
+}
+
+impl Span {
+    pub(super) fn of(self, text: &[u8]) -> &[u8] {
+        text.get(self.start..self.end).unwrap_or_default()
+    }
 }
 
 impl<'c, 't> Reader<'c, 't> {
@@ -136,6 +143,7 @@ impl<'c, 't> Reader<'c, 't> {
 
     /// The route whose header stands at `at`, which then is where it ends; `None` when it is not
     /// plain and right.
+    #[inline(never)]
     pub(super) fn route(&mut self) -> Option<Plain<'t>> {
         let mut route = Keys::default();
         if !self.text.is_at_header() {
@@ -281,7 +289,7 @@ impl<'t> Cursor<'t> {
     }
 
     fn slice(&self, span: Span) -> &'t [u8] {
-        self.bytes.get(span.start..span.end).unwrap_or_default()
+        span.of(self.bytes)
     }
 
     #[inline(always)]
@@ -367,7 +375,7 @@ impl<'t> Cursor<'t> {
 
     /// As [`PathPattern::split`], which is asked where it is not obvious.
     #[inline(always)]
-    fn pattern(&self, path: Span) -> Option<(&'t [u8], bool)> {
+    fn pattern(&self, path: Span) -> Option<(Span, bool)> {
         let Span { start, end } = path;
         let prefix = end - start > 2
             && self.word(end - 2) & const { words::low(2) } == const { words::of("/*") };
@@ -391,12 +399,12 @@ impl<'t> Cursor<'t> {
             && self.bytes.get(end - 1) != Some(&b'/')
             && first & const { words::low(5) } != const { words::of("/auth") };
         if obvious {
-            let base = self.slice(Span { start, end });
-            return Some((base, prefix));
+            return Some((Span { start, end }, prefix));
         }
         let text = std::str::from_utf8(self.slice(path)).ok()?;
         let (base, prefix) = PathPattern::split(text).ok()?;
-        (!is_reserved(base)).then_some((base.as_bytes(), prefix))
+        let end = start + base.len();
+        (!is_reserved(base)).then_some((Span { start, end }, prefix))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::config::toml::{Spanned, Value};
 use crate::config::{Config, Provider, TokenIssuer, Upstream, proxying, resource, toml};
 use crate::oauth::access_token::{AudienceClaim, ClaimRule};
 use crate::oauth::protected_resource::ProtectedResource;
-use crate::policy::{Access, CheckedPath, Matcher, Route, TokenRule};
+use crate::policy::{Access, CheckedPath, Matcher, Patterns, Route, TokenRule};
 use crate::url::{Origin, PathPattern};
 
 /// What routes may refer to. All but `client_ids` in order.
@@ -104,6 +104,12 @@ impl Found {
     }
 }
 
+impl Patterns for &[Route] {
+    fn pattern(&self, route: usize) -> (&[u8], bool) {
+        self.get(route).map_or((&[], false), Route::pattern)
+    }
+}
+
 /// Where a route stands in the file: for problems with it.
 struct Place {
     start: usize,
@@ -126,10 +132,7 @@ pub(super) fn routes(root: &Table<'_, '_>, names: &Names<'_>) -> Routes {
             });
         }
     }
-    let patterns = routes
-        .iter()
-        .map(|route| (route.path.base.as_bytes(), route.path.prefix));
-    let matcher = Matcher::new(patterns);
+    let matcher = Matcher::new(routes.len(), &routes.as_slice());
     overlaps(root, &routes, &places, &matcher);
     slash_twins(root, &routes, &places, &matcher);
     Routes {
@@ -356,7 +359,8 @@ fn slash_twins(root: &Table<'_, '_>, routes: &[Route], places: &[Place], matcher
         };
         let is_weaker = |method: &Method| {
             let decoded = checked.decoded();
-            let others = matcher.at(&decoded).filter_map(|other| routes.get(other));
+            let others = matcher.at(&decoded, &routes);
+            let others = others.filter_map(|other| routes.get(other));
             let mut others = others.filter(|other| other.allows(method));
             others.next().is_some_and(|other| !other.covers(route))
         };

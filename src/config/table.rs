@@ -12,9 +12,9 @@ use std::cell::OnceCell;
 use http::Method;
 
 use crate::config::Config;
-use crate::config::plain::{HEADER, Plain, Reader};
+use crate::config::plain::{HEADER, Plain, Reader, Span};
 use crate::config::routes::{Found, Names, Routes, overlap, single};
-use crate::policy::{CheckedPath, Match, Matcher, Route, words};
+use crate::policy::{CheckedPath, Match, Matcher, Patterns, Route, words};
 
 /// The routes, in the order of the file.
 #[derive(Debug)]
@@ -30,6 +30,10 @@ pub struct RouteTable {
 struct Entry {
     start: usize,
     end: usize,
+    /// Where its path stands in the text, without `/*` at its end; nowhere when it is one that
+    /// was not read from there but made.
+    base: Span,
+    prefix: bool,
     made: OnceCell<Box<Route>>,
 }
 
@@ -39,6 +43,8 @@ impl RouteTable {
         let entries = routes.into_iter().map(|route| Entry {
             start: 0,
             end: 0,
+            base: Span::default(),
+            prefix: false,
             made: OnceCell::from(Box::new(route)),
         });
         RouteTable {
@@ -51,6 +57,13 @@ impl RouteTable {
     /// Keeps the text that the routes were read from.
     pub(super) fn keep(&mut self, text: Vec<u8>) {
         self.text = text;
+    }
+
+    fn places(&self) -> Places<'_> {
+        Places {
+            text: &self.text,
+            entries: &self.entries,
+        }
     }
 
     /// How many there are.
@@ -75,7 +88,8 @@ impl Config {
     /// The route for a path and a method.
     pub fn find(&self, path: &CheckedPath<'_>, method: &Method) -> Match {
         let allows = |index| self.route(index).is_some_and(|route| route.allows(method));
-        self.routes.matcher.find(path, allows)
+        let table = &self.routes;
+        table.matcher.find(path, &table.places(), allows)
     }
 }
 
@@ -106,31 +120,35 @@ pub(super) fn next(text: &[u8], mut at: usize) -> Option<usize> {
 /// whole text.
 pub(super) fn read(text: &[u8], first: usize, names: &Names<'_>) -> Option<Routes> {
     let mut found = Found::new(names);
-    // Most are about that long.
-    let about = text.len().saturating_sub(first) / 160;
-    let (mut entries, mut plain) = (Vec::with_capacity(about), Vec::with_capacity(about));
+    // Most are longer: making room twice takes longer than room that nothing needs.
+    let mut entries = Vec::with_capacity(text.len().saturating_sub(first) / 120);
     let mut reader = Reader::new(text, first, names);
     while reader.text.at < text.len() {
         let start = reader.text.at;
         let made = OnceCell::new();
-        let route = reader.route();
-        if route.is_none() {
+        let plain = reader.route().map(|plain| (plain.base, plain.prefix));
+        if plain.is_none() {
             reader.text.at = next(text, start + HEADER.len()).unwrap_or(text.len());
             let block = std::str::from_utf8(text.get(start..reader.text.at)?).ok()?;
             let _ = made.set(Box::new(single(block, names, &mut found)?));
         }
-        plain.push(route);
+        let (base, prefix) = plain.unwrap_or_default();
         let end = reader.text.at;
-        entries.push(Entry { start, end, made });
+        entries.push(Entry {
+            start,
+            end,
+            base,
+            prefix,
+            made,
+        });
     }
-    let table = Judged {
+    let places = Places {
         text,
-        names,
         entries: &entries,
-        plain: &plain,
     };
-    let matcher = Matcher::new((0..entries.len()).map(|index| table.pattern(index)));
-    if table.overlaps(&matcher) || table.open_twins(&matcher) {
+    let matcher = Matcher::new(entries.len(), &places);
+    let judged = Judged { places, names };
+    if judged.overlaps(&matcher) || judged.open_twins(&matcher) {
         return None;
     }
     Some(Routes {
@@ -144,39 +162,52 @@ pub(super) fn read(text: &[u8], first: usize, names: &Names<'_>) -> Option<Route
     })
 }
 
+/// Where the routes of a text stand.
+#[derive(Clone, Copy)]
+struct Places<'a> {
+    text: &'a [u8],
+    entries: &'a [Entry],
+}
+
+impl Patterns for Places<'_> {
+    #[inline(always)]
+    fn pattern(&self, route: usize) -> (&[u8], bool) {
+        match self.entries.get(route) {
+            // Nothing of a route stands at the beginning of the text.
+            Some(entry) if entry.base.end > 0 => (entry.base.of(self.text), entry.prefix),
+            Some(entry) => entry
+                .made
+                .get()
+                .map_or((&[], false), |route| route.pattern()),
+            None => (&[], false),
+        }
+    }
+}
+
 /// Routes each right by itself. What follows is quick where they are plain; where it says that
 /// something is wrong, the whole text is judged again.
 struct Judged<'a> {
-    text: &'a [u8],
+    places: Places<'a>,
     names: &'a Names<'a>,
-    entries: &'a [Entry],
-    plain: &'a [Option<Plain<'a>>],
 }
 
 impl<'a> Judged<'a> {
-    fn plain(&self, index: usize) -> Option<&'a Plain<'a>> {
-        self.plain.get(index)?.as_ref()
+    /// Read once more: few have others at their path.
+    fn plain(&self, index: usize) -> Option<Plain<'a>> {
+        let entry = self.places.entries.get(index)?;
+        let is_plain = entry.base.end > 0;
+        is_plain.then(|| Reader::new(self.places.text, entry.start, self.names).route())?
     }
 
     fn made(&self, index: usize) -> Option<&'a Route> {
-        let entry = self.entries.get(index)?;
-        entry.made(self.text, || self.names.clone())
-    }
-
-    #[inline(always)]
-    fn pattern(&self, index: usize) -> (&'a [u8], bool) {
-        match self.plain(index) {
-            Some(plain) => (plain.base, plain.prefix),
-            None => self.made(index).map_or((&[], false), |route| {
-                (route.path.base.as_bytes(), route.path.prefix)
-            }),
-        }
+        let entry = self.places.entries.get(index)?;
+        entry.made(self.places.text, || self.names.clone())
     }
 
     /// True when two routes are for the same path and method.
     fn overlaps(&self, matcher: &Matcher) -> bool {
         let overlap = |one: usize, other: usize| match (self.plain(one), self.plain(other)) {
-            (Some(one), Some(other)) => one.overlaps(other),
+            (Some(one), Some(other)) => one.overlaps(&other),
             _ => match (self.made(one), self.made(other)) {
                 (Some(one), Some(other)) => overlap(one, other),
                 _ => true,
@@ -191,8 +222,8 @@ impl<'a> Judged<'a> {
     /// True when an exact path may have a twin with a trailing slash that asks for less.
     fn open_twins(&self, matcher: &Matcher) -> bool {
         let mut twin = Vec::new();
-        (0..self.entries.len()).any(|index| {
-            let (base, prefix) = self.pattern(index);
+        (0..self.places.entries.len()).any(|index| {
+            let (base, prefix) = self.places.pattern(index);
             if prefix || base == b"/" {
                 return false;
             }
@@ -202,7 +233,7 @@ impl<'a> Judged<'a> {
                 None => twin.extend(base.iter().chain(b"/")),
             }
             let weaker = |other| match (self.plain(other), self.plain(index)) {
-                (Some(other), Some(own)) => other.shares_methods_with(own) && !other.covers(own),
+                (Some(other), Some(own)) => other.shares_methods_with(&own) && !other.covers(&own),
                 _ => match (self.made(other), self.made(index)) {
                     (Some(other), Some(own)) => {
                         let comes = |method| other.allows(method);
@@ -212,7 +243,7 @@ impl<'a> Judged<'a> {
                     _ => true,
                 },
             };
-            matcher.at(&twin).any(weaker)
+            matcher.at(&twin, &self.places).any(weaker)
         })
     }
 }

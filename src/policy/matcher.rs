@@ -12,29 +12,23 @@
 use crate::policy::path::CheckedPath;
 use crate::policy::words;
 
-/// The routes, ready for matching.
-#[derive(Debug, Default)]
-pub struct Matcher {
-    /// The bases of all patterns, one behind the other.
-    text: Vec<u8>,
-    patterns: Vec<Pattern>,
-    /// Indices into `patterns` plus one, by hash; zero is a free place. At least half are free.
-    places: Vec<usize>,
-    /// The routes behind the first one of a pattern, where there are any.
-    others: Vec<Vec<usize>>,
-    /// The length of the longest base.
-    longest: usize,
+/// The patterns of routes, by the routes' indices, which a [`Matcher`] asks for.
+pub trait Patterns {
+    /// The base, and whether it is a prefix, as in [`PathPattern`](crate::url::PathPattern).
+    fn pattern(&self, route: usize) -> (&[u8], bool);
 }
 
-#[derive(Debug)]
-struct Pattern {
-    hash: u32,
-    prefix: bool,
-    start: usize,
-    end: usize,
-    first: usize,
-    /// Index into `others`.
-    others: Option<usize>,
+/// The routes, ready for matching. Their patterns are kept by somebody else, who must show the
+/// same ones each time.
+#[derive(Debug, Default)]
+pub struct Matcher {
+    /// The first route of each pattern plus one, by hash; zero is a free place. At least half are
+    /// free.
+    places: Vec<usize>,
+    /// The next route of the same pattern plus one, by route; zero behind the last.
+    next: Vec<usize>,
+    /// The length of the longest base.
+    longest: usize,
 }
 
 /// The outcome of matching.
@@ -49,128 +43,104 @@ pub enum Match {
 }
 
 impl Matcher {
-    /// Builds the table for routes with these patterns: the base, and whether it is a prefix (as
-    /// in [`PathPattern`](crate::url::PathPattern)).
-    pub fn new<'p>(patterns: impl ExactSizeIterator<Item = (&'p [u8], bool)>) -> Self {
-        let count = patterns.len();
+    /// Builds the table for the first `count` routes with these patterns.
+    pub fn new(count: usize, patterns: &impl Patterns) -> Self {
+        let places = count.saturating_mul(2).saturating_add(1);
         let mut matcher = Matcher {
-            places: vec![
-                0;
-                count
-                    .saturating_mul(2)
-                    .saturating_add(1)
-                    .next_power_of_two()
-            ],
-            patterns: Vec::with_capacity(count),
-            text: Vec::with_capacity(count.saturating_mul(24)),
-            ..Matcher::default()
+            places: vec![0; places.next_power_of_two()],
+            next: vec![0; count],
+            longest: 0,
         };
-        for (route, (base, prefix)) in patterns.enumerate() {
-            matcher.add(route, base, prefix);
+        // From behind: so each finds those that come after it.
+        for route in (0..count).rev() {
+            let (base, prefix) = patterns.pattern(route);
+            matcher.longest = matcher.longest.max(base.len());
+            let place = match matcher.look(base, prefix, patterns) {
+                Ok(place) | Err(place) => place,
+            };
+            if let (Some(first), Some(next)) =
+                (matcher.places.get_mut(place), matcher.next.get_mut(route))
+            {
+                *next = std::mem::replace(first, route + 1);
+            }
         }
         matcher
     }
 
-    fn add(&mut self, route: usize, base: &[u8], prefix: bool) {
-        let hash = words::hash(base, prefix.into());
-        match self.look(hash, prefix, base) {
-            Ok(index) => {
-                let Some(known) = self.patterns.get_mut(index) else {
-                    return;
-                };
-                let at = *known.others.get_or_insert(self.others.len());
-                match self.others.get_mut(at) {
-                    Some(others) => others.push(route),
-                    None => self.others.push(vec![route]),
-                }
-            }
-            Err(place) => {
-                let start = self.text.len();
-                self.text.extend_from_slice(base);
-                self.patterns.push(Pattern {
-                    hash: hash as u32,
-                    prefix,
-                    start,
-                    end: self.text.len(),
-                    first: route,
-                    others: None,
-                });
-                self.longest = self.longest.max(base.len());
-                if let Some(place) = self.places.get_mut(place) {
-                    *place = self.patterns.len();
-                }
-            }
-        }
-    }
-
-    /// The index of that pattern, or the place where it would be.
-    fn look(&self, hash: u64, prefix: bool, base: &[u8]) -> Result<usize, usize> {
+    /// The place of that pattern, or else the place where it would be.
+    fn look(&self, base: &[u8], prefix: bool, patterns: &impl Patterns) -> Result<usize, usize> {
         let mask = self.places.len().wrapping_sub(1);
-        let mut at = hash as usize & mask;
+        let mut at = words::hash(base, prefix.into()) as usize & mask;
         loop {
             count_step();
-            let index = match self.places.get(at) {
+            match self.places.get(at) {
                 None | Some(0) => return Err(at),
-                Some(number) => number - 1,
-            };
-            let is_same = |known: &Pattern| {
-                known.hash == hash as u32
-                    && known.prefix == prefix
-                    && self.text.get(known.start..known.end) == Some(base)
-            };
-            if self.patterns.get(index).is_some_and(is_same) {
-                return Ok(index);
+                Some(number) if patterns.pattern(number - 1) == (base, prefix) => return Ok(at),
+                Some(_) => at = (at + 1) & mask,
             }
-            at = (at + 1) & mask;
         }
     }
 
     /// Finds the route for `path` that `allows` the request's method, in the order in which the
     /// routes were given.
-    pub fn find(&self, path: &CheckedPath<'_>, mut allows: impl FnMut(usize) -> bool) -> Match {
+    pub fn find(
+        &self,
+        path: &CheckedPath<'_>,
+        patterns: &impl Patterns,
+        mut allows: impl FnMut(usize) -> bool,
+    ) -> Match {
         // No slash but those of the path itself is in it.
-        let Some(pattern) = self.pattern(&path.decoded()) else {
+        let Some(first) = self.first(&path.decoded(), patterns) else {
             return Match::None;
         };
-        match self.routes(pattern).find(|index| allows(*index)) {
+        match self.routes(first).find(|index| allows(*index)) {
             Some(index) => Match::Route(index),
-            None => Match::OtherMethods(self.routes(pattern).collect()),
+            None => Match::OtherMethods(self.routes(first).collect()),
         }
     }
 
     /// The routes for the path `decoded`, whatever the method.
-    pub(crate) fn at(&self, decoded: &[u8]) -> impl Iterator<Item = usize> {
-        let pattern = self.pattern(decoded).into_iter();
-        pattern.flat_map(|pattern| self.routes(pattern))
+    pub(crate) fn at(
+        &self,
+        decoded: &[u8],
+        patterns: &impl Patterns,
+    ) -> impl Iterator<Item = usize> {
+        let first = self.first(decoded, patterns).into_iter();
+        first.flat_map(|first| self.routes(first))
     }
 
     /// The routes of each pattern that has more than one.
     pub(crate) fn repeated(&self) -> impl Iterator<Item = Vec<usize>> {
-        let several = self.patterns.iter().filter(|known| known.others.is_some());
-        several.map(|known| self.routes(known).collect())
+        let firsts = self
+            .places
+            .iter()
+            .filter_map(|number| number.checked_sub(1));
+        let several = firsts.filter(|first| self.after(*first).is_some());
+        several.map(|first| self.routes(first).collect())
     }
 
-    fn routes(&self, pattern: &Pattern) -> impl Iterator<Item = usize> {
-        let others = pattern.others.and_then(|at| self.others.get(at));
-        let first = std::iter::once(pattern.first);
-        first.chain(others.into_iter().flatten().copied())
+    /// That route and those behind it of the same pattern.
+    fn routes(&self, first: usize) -> impl Iterator<Item = usize> {
+        std::iter::successors(Some(first), |route| self.after(*route))
     }
 
-    /// The pattern that the path belongs to.
-    fn pattern(&self, whole: &[u8]) -> Option<&Pattern> {
-        let find = |base: &[u8], prefix: bool| {
-            let hash = words::hash(base, prefix.into());
-            self.look(hash, prefix, base).ok()
-        };
+    fn after(&self, route: usize) -> Option<usize> {
+        self.next.get(route)?.checked_sub(1)
+    }
+
+    /// The first route of the pattern that the path belongs to.
+    fn first(&self, whole: &[u8], patterns: &impl Patterns) -> Option<usize> {
+        let find = |base: &[u8], prefix| self.look(base, prefix, patterns).ok();
+        let number = |place: usize| self.places.get(place)?.checked_sub(1);
         let mut above = None;
         for (at, _) in whole.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
             if at > self.longest {
-                return self.patterns.get(above?);
+                return number(above?);
             }
             above = find(whole.get(..at)?, true).or(above);
         }
         let own = find(whole, false).or_else(|| find(whole, true));
-        self.patterns.get(own.or(above)?)
+        number(own.or(above)?)
     }
 }
 
@@ -207,6 +177,13 @@ mod tests {
     /// Patterns and methods; no method is all of them.
     struct Routes(Vec<(PathPattern, Vec<Method>)>);
 
+    impl Patterns for Routes {
+        fn pattern(&self, route: usize) -> (&[u8], bool) {
+            let path = &self.0[route].0;
+            (path.base.as_bytes(), path.prefix)
+        }
+    }
+
     impl Routes {
         fn new(list: &[(&str, &[&str])]) -> Self {
             let parsed = list.iter().map(|(path, methods)| {
@@ -217,17 +194,13 @@ mod tests {
         }
 
         fn matcher(&self) -> Matcher {
-            let patterns = self
-                .0
-                .iter()
-                .map(|(path, _)| (path.base.as_bytes(), path.prefix));
-            Matcher::new(patterns)
+            Matcher::new(self.0.len(), self)
         }
 
         fn find(&self, matcher: &Matcher, method: &str, path: &str) -> Match {
             let method: Method = method.parse().expect("method");
             let path = CheckedPath::parse(path).expect("path");
-            matcher.find(&path, |index| {
+            matcher.find(&path, self, |index| {
                 let methods = &self.0[index].1;
                 methods.is_empty() || methods.contains(&method)
             })
@@ -273,7 +246,8 @@ mod tests {
             check(&routes, "GET", other, Match::None);
         }
         check(&Routes::new(&[]), "GET", "/api", Match::None);
-        assert!(Matcher::default().pattern(b"/a").is_none());
+        let empty = Matcher::default();
+        assert!(empty.first(b"/a", &Routes::new(&[])).is_none());
     }
 
     #[test]

@@ -33,6 +33,11 @@ impl Route {
         })
     }
 
+    /// The base of its path, and whether that is a prefix.
+    pub(crate) fn pattern(&self) -> (&[u8], bool) {
+        (self.path.base.as_bytes(), self.path.prefix)
+    }
+
     /// True when whoever passes this route passes `other` too: it asks for as much at least.
     pub(crate) fn covers(&self, other: &Route) -> bool {
         let access_covers = match (&self.access, &other.access) {

@@ -196,12 +196,19 @@ pub(crate) fn contents(body: Bytes) -> (Option<StreamReader<u8>>, Trailers) {
     if body.is_empty() {
         return (None, no_trailers());
     }
+    let (reader, writing) = stream(body);
+    spawn(writing);
+    (Some(reader), no_trailers())
+}
+
+/// A stream of `body`, and what writes it.
+pub(crate) fn stream(body: Bytes) -> (StreamReader<u8>, impl Future<Output = ()> + 'static) {
     let (mut writer, reader) = wit_stream::new();
-    spawn(async move {
+    let writing = async move {
         // What is left over was not wanted: the peer has gone.
         let _rest = writer.write_all(body.to_vec()).await;
-    });
-    (Some(reader), no_trailers())
+    };
+    (reader, writing)
 }
 
 pub(crate) fn no_trailers() -> Trailers {

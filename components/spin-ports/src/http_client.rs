@@ -68,7 +68,7 @@ async fn exchange(
 }
 
 /// Sends `request` while its body is being written, which begins first: then the host has it when
-/// it writes the head, and both leave together. Spin leaves Nagle's algorithm on, and a body that
+/// it writes the head, and both leave together, as a rule. Spin leaves Nagle's algorithm on, and a body that
 /// follows its head on a connection in use waits 44 ms for the peer's acknowledgement of the head.
 async fn send(
     request: WasiRequest,

@@ -56,7 +56,7 @@ impl Piece {
     fn ask(file: &Descriptor, at: u64, length: u64) -> Option<Self> {
         let stream = file.read_via_stream(at).ok()?;
         let begin = stream.read(length).ok()?;
-        let rest = length - begin.len() as u64;
+        let rest = length.checked_sub(begin.len() as u64)?;
         Some(Piece {
             stream,
             begin,
@@ -69,7 +69,7 @@ impl Piece {
         while self.rest > 0 {
             let more = self.stream.blocking_read(self.rest).ok()?;
             text.extend_from_slice(&more);
-            self.rest -= more.len() as u64;
+            self.rest = self.rest.checked_sub(more.len() as u64)?;
         }
         Some(())
     }

@@ -1,12 +1,8 @@
 //! Buffered requests to providers and to `tokens`. Redirects are not followed: the host does
 //! not, and neither do we.
 
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
-
 use airside::ports::{FetchLimits, HttpClient, HttpError, PortFuture};
 use bytes::Bytes;
-use http::request::Parts;
 use http::uri::Scheme;
 use http::{Request, Response};
 use spin_sdk::wasip3::http::client;
@@ -14,11 +10,10 @@ use spin_sdk::wasip3::http::types::{
     ErrorCode, Request as WasiRequest, RequestOptions, Response as WasiResponse,
     Scheme as WasiScheme,
 };
-use spin_sdk::wasip3::wit_bindgen::StreamReader;
 use spin_sdk::wasip3::wit_future;
 
 use crate::deadline::within;
-use crate::message::{fields, header_map, no_trailers, read, spawn, stream, wasi_method};
+use crate::message::{contents, fields, header_map, read, wasi_method};
 
 pub(crate) struct OutgoingHttp;
 
@@ -40,17 +35,8 @@ async fn exchange(
     request: Request<Bytes>,
     limits: FetchLimits,
 ) -> Result<Response<Bytes>, HttpError> {
-    let (mut head, body) = request.into_parts();
-    let (contents, writing) = if body.is_empty() {
-        (None, None)
-    } else {
-        head.headers
-            .insert(http::header::CONTENT_LENGTH, body.len().into());
-        let (contents, writing) = stream(body);
-        (Some(contents), Some(Box::pin(writing)))
-    };
-    let request = outgoing(&head, contents, limits).ok_or(HttpError::Unreachable)?;
-    let response = send(request, writing).await.map_err(http_error)?;
+    let request = outgoing(request, limits).ok_or(HttpError::Unreachable)?;
+    let response = client::send(request).await.map_err(http_error)?;
     let status = response.get_status_code();
     let headers = header_map(response.get_headers().copy_all()).ok_or(HttpError::Unreachable)?;
     let (done, result) = wit_future::new(|| Ok(()));
@@ -67,42 +53,21 @@ async fn exchange(
     Ok(whole)
 }
 
-/// Sends `request` while its body is being written, which begins first: then the host has it when
-/// it writes the head, and both leave together, as a rule. Spin leaves Nagle's algorithm on, and a body that
-/// follows its head on a connection in use waits 44 ms for the peer's acknowledgement of the head.
-async fn send(
-    request: WasiRequest,
-    mut writing: Option<Pin<Box<impl Future<Output = ()> + 'static>>>,
-) -> Result<WasiResponse, ErrorCode> {
-    let mut sent = pin!(client::send(request));
-    let response = poll_fn(|context| {
-        if let Some(rest) = &mut writing
-            && rest.as_mut().poll(context).is_ready()
-        {
-            writing = None;
-        }
-        sent.as_mut().poll(context)
-    })
-    .await;
-    if let Some(rest) = writing {
-        // Answered before it was all read.
-        spawn(rest);
+fn outgoing(request: Request<Bytes>, limits: FetchLimits) -> Option<WasiRequest> {
+    let (mut head, body) = request.into_parts();
+    let length = body.len();
+    if length > 0 {
+        head.headers
+            .insert(http::header::CONTENT_LENGTH, length.into());
     }
-    response
-}
-
-fn outgoing(
-    head: &Parts,
-    contents: Option<StreamReader<u8>>,
-    limits: FetchLimits,
-) -> Option<WasiRequest> {
+    let (contents, trailers) = contents(body);
     let options = RequestOptions::new();
     let nanoseconds = limits.timeout_millis.saturating_mul(1_000_000);
     options.set_connect_timeout(Some(nanoseconds)).ok()?;
     options.set_first_byte_timeout(Some(nanoseconds)).ok()?;
     options.set_between_bytes_timeout(Some(nanoseconds)).ok()?;
     let headers = fields(&head.headers).ok()?;
-    let (request, _sent) = WasiRequest::new(headers, contents, no_trailers(), Some(options));
+    let (request, _sent) = WasiRequest::new(headers, contents, trailers, Some(options));
     let scheme = if head.uri.scheme() == Some(&Scheme::HTTPS) {
         WasiScheme::Https
     } else {

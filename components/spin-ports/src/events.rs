@@ -20,8 +20,10 @@ impl EventSink for StandardError {
             line.insert((*name).to_owned(), value.as_str().into());
         }
         // The encoder escapes control characters: nobody writes lines of their own. A log that
-        // cannot be written does not stop the request (`eprintln!` would panic).
-        let text = serde_json::Value::Object(line).to_string();
-        let _ = writeln!(std::io::stderr(), "{text}");
+        // cannot be written does not stop the request (`eprintln!` would panic). Its end goes with
+        // it in one write: between two, a host can write the line of another instance.
+        let mut text = serde_json::Value::Object(line).to_string();
+        text.push('\n');
+        let _ = std::io::stderr().write_all(text.as_bytes());
     }
 }

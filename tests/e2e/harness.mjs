@@ -33,8 +33,11 @@ after(() => running.forEach((child) => child.kill('SIGTERM')));
 
 /** Starts a process and waits for its `Serving http://...` line. */
 export async function start(command, args, { env = {}, cwd } = {}) {
+  // `spin up` serves from a process of its own, which would outlive it: they are one group.
+  const detached = command === 'spin';
   const child = spawn(command, args, {
     cwd,
+    detached,
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -82,7 +85,7 @@ export async function start(command, args, { env = {}, cwd } = {}) {
     },
     /** As a machine that loses its power. */
     kill: async () => {
-      child.kill('SIGKILL');
+      process.kill(detached ? -child.pid : child.pid, 'SIGKILL');
       return exited;
     },
   };

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import net from 'node:net';
 import { after, before, describe, test } from 'node:test';
-import { scenario } from './harness.mjs';
+import { host, scenario } from './harness.mjs';
 import { rawUpstream, send } from './raw.mjs';
 
 const chunk = (text) => `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`;
@@ -106,6 +106,8 @@ describe('an answer that is all there', () => {
 
   test('is never whole when it broke off', async () => {
     const response = await get('cut');
+    // A host may drop what broke off before its head was written: then nothing arrives at all.
+    if (host === 'spin' && response.text === '') return;
     assert.equal(response.status, 200);
     assert.equal(response.header('content-length'), undefined);
     assert.ok(response.body.includes('beginning') && !response.body.endsWith(END), response.text);

@@ -2,7 +2,7 @@
 //! as verified; then judged by the route. What is refused is called by its name.
 
 use crate::config::TokenIssuer;
-use crate::endpoint::authorize::vouched::Voucher;
+use crate::endpoint::authorize::vouched::{self, Voucher};
 use crate::endpoint::authorize::{introspection, verified};
 use crate::endpoint::discovery;
 use crate::endpoint::instance::Instance;
@@ -172,8 +172,14 @@ async fn verify(
         .await
         .map_err(Error::Discovery)?;
     // The signature may have been verified elsewhere; all the rest is judged here.
-    let voucher = Voucher::look(token, &issuer.issuer, instance, ports, now).await;
-    let vouched = |key: &Jwk| voucher.is_good_for(key, instance, now);
+    let voucher = match vouched::pays_for(alg) {
+        true => Some(Voucher::look(token, &issuer.issuer, instance, ports, now).await),
+        false => None,
+    };
+    let vouched = |key: &Jwk| {
+        let voucher = voucher.as_ref();
+        voucher.is_some_and(|voucher| voucher.is_good_for(key, instance, now))
+    };
     let verified = access_token::verify(jws, issuer, &keys, &vouched, now)
         .map_err(|refusal| refused_by_name(refusal, instance))?;
     // Nobody said that it is an access token, and it is addressed to a client.
@@ -184,9 +190,11 @@ async fn verify(
             client_id: Some(client_id.to_owned()),
         });
     }
-    voucher
-        .write(alg, verified.expires_at(), instance, ports, now)
-        .await;
+    if let Some(voucher) = voucher {
+        voucher
+            .write(verified.expires_at(), instance, ports, now)
+            .await;
+    }
     Ok(verified::remember(
         token,
         verified,

@@ -1,5 +1,6 @@
 //! Signatures that an instance has verified, for all the others: an instance lives for some
-//! hundred requests, and a signature check costs ten to sixty times a look into the store.
+//! hundred requests, and a check of an ECDSA signature costs many times a look into the store.
+//! One of RSA or Ed25519 does not: those are checked by each instance ([`pays_for`]).
 //!
 //! What is in the store is a voucher: a MAC, which only airside can make, over the SHA-256 of the
 //! whole token, its issuer, the key that its signature was verified with, and a time. It stands
@@ -29,6 +30,15 @@ const LIFE: Lifetime = Lifetime::from_secs(3_600);
 const PAUSE: Lifetime = Lifetime::from_secs(60);
 
 const TIME_BYTES: usize = 8;
+
+/// Whether signatures by `alg` are vouched for. A check of RSA or Ed25519 takes no longer than three
+/// looks into the SQLite store of Spin, and ten of them no longer than to write one voucher.
+pub(super) fn pays_for(alg: Algorithm) -> bool {
+    match alg {
+        Algorithm::Es256 | Algorithm::Es384 => true,
+        Algorithm::EdDsa | Algorithm::Ps256 | Algorithm::Rs256 => false,
+    }
+}
 
 /// What an instance knows of the store, as far as vouchers go.
 #[derive(Default)]
@@ -97,11 +107,10 @@ impl<'t> Voucher<'t> {
         good
     }
 
-    /// Writes one, of a token whose signature by `alg` was verified just now and that ends at
-    /// `expires_at`. Best effort: where it is not written, the next instance verifies.
+    /// Writes one, of a token whose signature was verified just now and that ends at `expires_at`.
+    /// Best effort: where it is not written, the next instance verifies.
     pub(super) async fn write(
         &self,
-        alg: Algorithm,
         expires_at: UnixTime,
         instance: &Instance,
         ports: Ports<'_>,
@@ -111,7 +120,7 @@ impl<'t> Voucher<'t> {
             return;
         };
         let vouchers = &instance.vouchers;
-        if !vouchers.are_to_be_had(instance, now) || !self.is_due(alg, now) {
+        if !vouchers.are_to_be_had(instance, now) {
             return;
         }
         let until = expires_at.min(now.plus(LIFE));
@@ -124,19 +133,6 @@ impl<'t> Voucher<'t> {
             Err(_) => false,
         };
         vouchers.failed_at.set((!written).then_some(now));
-    }
-
-    /// True when one is to be written. Where a signature is quicker to check than that is to be
-    /// done, in one of four seconds for each token: one that comes once and never again costs a
-    /// quarter of it, and one that is used finds its second soon.
-    fn is_due(&self, alg: Algorithm, now: UnixTime) -> bool {
-        let [first, ..] = self.digest;
-        match alg {
-            Algorithm::Es256 | Algorithm::Es384 => true,
-            Algorithm::EdDsa | Algorithm::Ps256 | Algorithm::Rs256 => {
-                (u64::from(first) ^ now.as_secs()) & 3 == 0
-            }
-        }
     }
 
     fn parts(&self, key: &[u8], until: UnixTime) -> [Vec<u8>; 4] {
@@ -153,31 +149,4 @@ const PURPOSE: Purpose = Purpose::Cache("verified");
 
 fn name(digest: &[u8; 32]) -> String {
     format!("airside/verified/{}", base64url_encode(digest))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_quick_to_check_is_vouched_for_in_one_of_four_seconds() {
-        let due = |alg, first| {
-            let voucher = Voucher {
-                digest: [first; 32],
-                issuer: "",
-                stored: None,
-                asked: RefCell::default(),
-            };
-            let seconds = (0..8).filter(|now| voucher.is_due(alg, UnixTime::from_secs(*now)));
-            seconds.collect::<Vec<_>>()
-        };
-        for (first, seconds) in [(0, [0, 4]), (5, [1, 5]), (255, [3, 7])] {
-            for alg in [Algorithm::EdDsa, Algorithm::Ps256, Algorithm::Rs256] {
-                assert_eq!(due(alg, first), seconds, "{alg:?} {first}");
-            }
-            for alg in [Algorithm::Es256, Algorithm::Es384] {
-                assert_eq!(due(alg, first).len(), 8, "{alg:?}");
-            }
-        }
-    }
 }

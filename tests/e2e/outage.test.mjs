@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { Browser, NAVIGATE, bearer, forge, freePort, gateway, request, scenario } from './harness.mjs';
+import { Browser, NAVIGATE, bearer, forge, freePort, gateway, host, request, scenario } from './harness.mjs';
 import { redis } from './redis.mjs';
 
 const API = '/api/invoices/echo';
@@ -32,6 +32,14 @@ async function onRedis() {
       gateway({
         port: await freePort(), provider: app.provider.url, upstreamUrl: app.back.url, edit, runtime, shares: app.gate,
       }),
+    /** The machines again, started anew where they were. */
+    anew: async (app, [, twin]) => {
+      await twin.stop();
+      await app.gate.stop();
+      const at = ({ url }, more) =>
+        gateway({ port: new URL(url).port, provider: app.provider.url, upstreamUrl: app.back.url, edit, runtime, keys: app.gate.keys, ...more });
+      return [await at(app), await at(twin, { shares: app.gate })];
+    },
     stop: () => server.stop(),
   };
 }
@@ -134,6 +142,8 @@ for (const [name, make] of [['Redis', onRedis], ['SQLite', onSqlite]]) {
       assert.equal(await sent(), 0, 'no refresh token was sent');
 
       await store.up();
+      // Spin 4.1 looks for a Redis that was away once a minute; started anew it finds it.
+      const anew = host === 'spin' && store.anew ? await store.anew(app, machines) : [];
       assert.equal((await endAll()).status, 200, 'the same logout token, which was not used up');
       for (const { url } of machines) {
         await goesOn(url);
@@ -147,7 +157,7 @@ for (const [name, make] of [['Redis', onRedis], ['SQLite', onSqlite]]) {
       assert.equal(await sent(), 1);
       assert.equal((await signIn({}, browser)).page.status, 200);
       assert.notEqual(cookieOf(browser), '');
-      for (const machine of machines.reverse()) await machine.stop();
+      for (const machine of [...anew, ...machines].reverse()) await machine.stop();
       await store.stop();
     });
   });

@@ -31,8 +31,9 @@ const PAUSE: Lifetime = Lifetime::from_secs(60);
 
 const TIME_BYTES: usize = 8;
 
-/// Whether signatures by `alg` are vouched for. A check of RSA or Ed25519 takes no longer than three
-/// looks into the SQLite store of Spin, and ten of them no longer than to write one voucher.
+/// Whether signatures by `alg` are vouched for. In Spin's SQLite store a look costs about what it
+/// saves of a check of RSA, and much of one of Ed25519; to write a voucher takes as long as some
+/// ten to twenty of these checks, and all who read wait for it (docs/performance.md).
 pub(super) fn pays_for(alg: Algorithm) -> bool {
     match alg {
         Algorithm::Es256 | Algorithm::Es384 => true,
